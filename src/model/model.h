@@ -1,0 +1,49 @@
+// A model as a whole: what a model file carries, and what every import produces.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "model/config.h"
+#include "model/weight_table.h"
+#include "plan/sampling.h"
+
+namespace edgellm {
+
+/// A prompt whose greedy continuation is known: how `edgellm verify` proves that file, kernels and machine agree.
+struct GoldenPrompt {
+  std::vector<int32_t> prompt;
+  std::vector<int32_t> expected;  // greedy continuation
+};
+
+/// What the model's publisher recommends; absent fields fall back to SamplingParameters' defaults.
+struct GenerationDefaults {
+  std::optional<float> temperature, top_p, min_p, repetition_penalty;
+  std::optional<int> top_k;
+  std::vector<int32_t> stop_tokens;        // ids that end an answer
+  std::vector<std::string> stop_strings;
+};
+
+/// Where the weights came from and what was done to them.
+struct Provenance {
+  std::string source;         // file or folder name as given (no absolute path)
+  std::string source_format;  // "huggingface", "gguf", "llama2c"
+  std::string source_digest;  // SHA-256 over the source's weight files in name order
+  std::string recipe_json;    // the quantisation recipe: an object; "{}" when nothing was quantised
+  std::string created_by;     // "edgellm 0.1.0"
+};
+
+struct Model {
+  std::string name;            // for people
+  ModelConfig config;
+  WeightTable weights;
+  std::string tokenizer_json;  // text::Tokenizer::FromJson reads it; empty when the source had no tokenizer
+  std::string chat_template;   // Jinja; empty when the source had none
+  GenerationDefaults generation;
+  Provenance provenance;
+  std::vector<GoldenPrompt> golden;
+};
+
+}  // namespace edgellm

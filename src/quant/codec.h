@@ -1,0 +1,31 @@
+// Whole rows between floats and any stored format: the one place that switches over kinds. Plain and exact, not fast;
+// kernels have their own way to the same numbers, and the tests hold them to these.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "quant/weight_format.h"
+
+namespace edgellm {
+
+/// Values of row `row` as floats: out[view.cols].
+void DecodeRow(const WeightView& view, int64_t row, std::span<float> out);
+
+/// The integer codes of a row before any scale: int8 -128..127; int4 0..15; ternary -1..1. out[view.cols].
+/// For integer formats only.
+void DecodeCodes(const WeightView& view, int64_t row, std::span<int8_t> out);
+
+/// The scale (and, for int4 with zero point, the zero; 8 for int4 without; 0 otherwise) of group `group` of row `row`.
+struct GroupParameters {
+  float scale = 0, zero = 0;
+};
+GroupParameters DecodeGroup(const WeightView& view, int64_t row, int64_t group);
+
+/// Rounds one row of floats to `format`, plainly: int8 by absmax, int4 by absmax (symmetric) or min-max (zero point), ternary
+/// by BitNet's absmean of the row. codes/scales/zeros point at that row's part of each plane.
+/// NaN or infinity in `values` is the caller's to refuse; here they give unspecified codes, never undefined behaviour.
+void EncodeRow(const WeightFormat& format, std::span<const float> values, std::byte* codes, std::byte* scales,
+               std::byte* zeros);
+
+}  // namespace edgellm
