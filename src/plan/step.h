@@ -21,7 +21,7 @@ struct Linear {
   bool operator==(const Linear&) const = default;
 };
 
-enum class Activation : uint8_t { kSilu, kGelu, kRelu2 };  // x*sigmoid(x); x*Phi(x), tanh form; max(x,0)^2
+enum class Activation : uint8_t { kSilu, kRelu2 };  // x * sigmoid(x); max(x, 0)^2
 
 /// residual = table[token]
 struct Embed {

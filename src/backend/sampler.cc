@@ -1,0 +1,119 @@
+// See sampler.h. The order of operations is that of plan/sampling.h.
+#include "backend/sampler.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/philox.h"
+
+namespace edgellm {
+namespace {
+
+/// log(sum(exp(logits))), summed in the order of ids.
+double LogSumExp(std::span<const float> logits) {
+  const double highest = *std::max_element(logits.begin(), logits.end());
+  double sum = 0;
+  for (float logit : logits) sum += std::exp(static_cast<double>(logit) - highest);
+  return highest + std::log(sum);
+}
+
+}  // namespace
+
+Sampler::Sampler(int vocab)
+    : adjusted_(static_cast<size_t>(vocab)),
+      candidates_(static_cast<size_t>(vocab)),
+      weights_(static_cast<size_t>(vocab)),
+      counts_(static_cast<size_t>(vocab)) {}
+
+bool Sampler::Before(const Candidate& a, const Candidate& b) {
+  return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
+}
+
+void Sampler::ApplyPenalties(std::span<float> logits, const SamplingRow& row) {
+  const SamplingParameters& p = *row.parameters;
+  if (p.repetition_penalty != 1.0f || p.presence_penalty != 0.0f || p.frequency_penalty != 0.0f) {
+    for (int32_t token : row.recent) ++counts_[static_cast<size_t>(token)];
+    for (int32_t token : row.recent) {
+      int32_t& count = counts_[static_cast<size_t>(token)];
+      if (count == 0) continue;  // done at its first occurrence
+      float& logit = logits[static_cast<size_t>(token)];
+      logit = logit > 0 ? logit / p.repetition_penalty : logit * p.repetition_penalty;
+      logit -= p.presence_penalty + p.frequency_penalty * static_cast<float>(count);
+      count = 0;
+    }
+  }
+  for (const TokenBias& bias : row.bias) logits[static_cast<size_t>(bias.token)] += bias.bias;
+}
+
+int32_t Sampler::Draw(std::span<const float> logits, const SamplingRow& row) {
+  const SamplingParameters& p = *row.parameters;
+  for (size_t i = 0; i < logits.size(); ++i) candidates_[i] = {logits[i], static_cast<int32_t>(i)};
+  // A heap gives candidates in falling order one by one: seldom are more than a few needed of a large vocabulary.
+  const auto later = [](const Candidate& a, const Candidate& b) { return Before(b, a); };
+  size_t limit = logits.size();
+  if (p.top_k > 0) limit = std::min(limit, static_cast<size_t>(p.top_k));
+  auto end = candidates_.end();
+  std::make_heap(candidates_.begin(), end, later);
+  const double highest = candidates_.front().logit;
+  const double temperature = p.temperature;
+  const auto weight_of = [&](float logit) { return std::exp((static_cast<double>(logit) - highest) / temperature); };
+
+  double total = 0;  // of what top-k leaves
+  if (limit == logits.size()) {
+    for (float logit : logits) total += weight_of(logit);
+  }
+  size_t kept = 0;
+  double cumulative = 0;
+  const double wanted = p.top_p < 1.0f ? static_cast<double>(p.top_p) : 2.0;
+  const double uniform = PhiloxUniform(row.parameters->seed, row.draw);
+  const bool whole_distribution = limit == logits.size() && p.top_p >= 1.0f && p.min_p <= 0.0f;
+  if (limit < logits.size()) {
+    // top-k: the sum must be known before top-p can look at shares.
+    for (auto last = end; kept < limit; ++kept, --last) {
+      std::pop_heap(candidates_.begin(), last, later);
+      weights_[kept] = weight_of((last - 1)->logit);
+      total += weights_[kept];
+    }
+    size_t nucleus = 0;
+    while (nucleus < kept && (nucleus == 0 || cumulative < wanted * total)) cumulative += weights_[nucleus++];
+    kept = nucleus;
+  } else {
+    for (auto last = end; kept < limit && (kept == 0 || cumulative < wanted * total); ++kept, --last) {
+      if (whole_distribution && kept > 0 && cumulative > uniform * total) break;  // the draw falls before this one
+      std::pop_heap(candidates_.begin(), last, later);
+      weights_[kept] = weight_of((last - 1)->logit);
+      if (weights_[kept] < static_cast<double>(p.min_p)) break;  // the first one's weight is 1
+      cumulative += weights_[kept];
+    }
+  }
+  while (kept > 1 && weights_[kept - 1] < static_cast<double>(p.min_p)) --kept;
+
+  double remaining = total;
+  if (!whole_distribution) {
+    remaining = 0;
+    for (size_t i = 0; i < kept; ++i) remaining += weights_[i];
+  }
+  const double target = uniform * remaining;
+  double passed = 0;
+  size_t chosen = 0;
+  for (; chosen + 1 < kept; ++chosen) {
+    passed += weights_[chosen];
+    if (passed > target) break;
+  }
+  return (end - 1 - static_cast<std::ptrdiff_t>(chosen))->token;  // popped candidates lie at the end, first one last
+}
+
+SampledToken Sampler::Sample(std::span<const float> logits, const SamplingRow& row) {
+  const double log_sum = LogSumExp(logits);
+  std::copy(logits.begin(), logits.end(), adjusted_.begin());
+  ApplyPenalties(adjusted_, row);
+  SampledToken sampled;
+  sampled.token = row.parameters->temperature > 0
+                      ? Draw(adjusted_, row)
+                      : static_cast<int32_t>(std::max_element(adjusted_.begin(), adjusted_.end()) - adjusted_.begin());
+  // The reported probability is the model's own, before penalties and bias.
+  sampled.log_probability = static_cast<float>(logits[static_cast<size_t>(sampled.token)] - log_sum);
+  return sampled;
+}
+
+}  // namespace edgellm

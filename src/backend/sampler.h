@@ -1,0 +1,35 @@
+// Sampling on the host: one row of logits and its parameters to one token, exactly as plan/sampling.h defines it.
+// Backends that compute on the host call it where the logits lie; it owns the scratch memory that one row needs.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "plan/sampling.h"
+
+namespace edgellm {
+
+class Sampler {
+ public:
+  explicit Sampler(int vocab);
+
+  /// logits[vocab]; ids in `row` must lie within it. NaN logits are the caller's to refuse.
+  SampledToken Sample(std::span<const float> logits, const SamplingRow& row);
+
+ private:
+  struct Candidate {
+    float logit;
+    int32_t token;
+  };
+
+  static bool Before(const Candidate& a, const Candidate& b);
+  void ApplyPenalties(std::span<float> logits, const SamplingRow& row);
+  int32_t Draw(std::span<const float> logits, const SamplingRow& row);
+
+  std::vector<float> adjusted_;         // [vocab], logits after penalties and bias
+  std::vector<Candidate> candidates_;   // [vocab], a heap that shrinks as candidates are taken in falling order
+  std::vector<double> weights_;         // [vocab], exp((logit - highest) / temperature) in falling order
+  std::vector<int32_t> counts_;         // [vocab], zero between calls
+};
+
+}  // namespace edgellm
