@@ -21,14 +21,14 @@ struct Llama3RopeScaling {
 };
 
 struct ModelConfig {
-  std::string family;        // registry key: "llama", "qwen2", "qwen3", "bitnet"
+  std::string family;  // registry key: "llama", "qwen2", "qwen3", "bitnet"
   int hidden = 0, layers = 0, heads = 0, kv_heads = 0, head_dim = 0, ffn = 0, vocab = 0, max_context = 0;
   float norm_epsilon = 1e-5f;
   float rope_theta = 10000.0f;
   std::optional<Llama3RopeScaling> llama3_rope;
   std::optional<float> linear_rope_factor;  // positions divided by this
   Activation activation = Activation::kSilu;
-  bool tied_head = false;       // logits use the embedding table
+  bool tied_head = false;  // logits use the embedding table
   bool qkv_bias = false, output_bias = false, ffn_bias = false;
   bool qk_norm = false;         // per-head RMS norm of q and k (Qwen3)
   bool sub_norms = false;       // RMS norms before the output and down projections (BitNet)
@@ -37,15 +37,16 @@ struct ModelConfig {
   bool operator==(const ModelConfig&) const = default;
 };
 
-/// Throws Error(kCorrupt/kUnsupported) naming the field, unless every size is positive, consistent and within sane bounds.
+/// Throws Error(kCorrupt/kUnsupported) naming the field, unless every size is positive, consistent and within sane
+/// bounds.
 void Validate(const ModelConfig& config, std::string_view name);
 
 /// The form in which model files carry it.
 nlohmann::ordered_json ToJson(const ModelConfig& config);
 ModelConfig ConfigFromJson(const nlohmann::ordered_json& json, std::string_view name);
 
-/// From a Hugging Face config.json, by its "architectures"/"model_type" and the family registry. Throws Error: kCorrupt,
-/// kUnsupported (unknown family, sliding windows that would act, rope types, quantisation methods; by name).
+/// From a Hugging Face config.json, by its "architectures"/"model_type" and the family registry. Throws Error:
+/// kCorrupt, kUnsupported (unknown family, sliding windows that would act, rope types, quantisation methods; by name).
 ModelConfig ConfigFromHuggingFace(const nlohmann::ordered_json& json, std::string_view name);
 
 }  // namespace edgellm

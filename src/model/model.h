@@ -22,7 +22,7 @@ struct GoldenPrompt {
 struct GenerationDefaults {
   std::optional<float> temperature, top_p, min_p, repetition_penalty;
   std::optional<int> top_k;
-  std::vector<int32_t> stop_tokens;        // ids that end an answer
+  std::vector<int32_t> stop_tokens;  // ids that end an answer
   std::vector<std::string> stop_strings;
 };
 
@@ -36,7 +36,7 @@ struct Provenance {
 };
 
 struct Model {
-  std::string name;            // for people
+  std::string name;  // for people
   ModelConfig config;
   WeightTable weights;
   std::string tokenizer_json;  // text::Tokenizer::FromJson reads it; empty when the source had no tokenizer

@@ -1,5 +1,6 @@
-// The safetensors container (https://github.com/huggingface/safetensors, "Format"): an 8-byte little-endian header length, a
-// JSON header, one buffer. Reading checks everything that the format promises; writing lays tensors out aligned.
+// The safetensors container (https://github.com/huggingface/safetensors, "Format"): an 8-byte little-endian header
+// length, a JSON header, one buffer. Reading checks everything that the format promises; writing lays tensors out
+// aligned.
 #pragma once
 
 #include <cstdint>
@@ -37,9 +38,10 @@ struct SafetensorsPlanned {
   std::function<void(const std::function<void(std::span<const std::byte>)>& write)> produce;
 };
 
-/// Writes atomically. The data of tensors whose size is a multiple of 64 begins at multiples of 64 in the file, that of others
-/// at multiples of their element size; no holes, as the format demands. `metadata` is called after the last tensor was written
-/// (so that it can carry checksums) and must return no more than `metadata_bytes` bytes of JSON, for which room is kept.
+/// Writes atomically. The data of tensors whose size is a multiple of 64 begins at multiples of 64 in the file, that of
+/// others at multiples of their element size; no holes, as the format demands. `metadata` is called after the last
+/// tensor was written (so that it can carry checksums) and must return no more than `metadata_bytes` bytes of JSON, for
+/// which room is kept.
 void WriteSafetensors(const std::filesystem::path& path, std::vector<SafetensorsPlanned> tensors, size_t metadata_bytes,
                       const std::function<std::map<std::string, std::string>()>& metadata);
 

@@ -28,15 +28,16 @@ class WeightTable {
   const Tensor* Find(const std::string& name) const;
   const std::map<std::string, Tensor>& tensors() const { return tensors_; }
 
-  /// One view per weight of the plan, in its order. Throws Error(kCorrupt), naming `source` and the tensor, where one is
-  /// missing or has another shape than the plan needs.
+  /// One view per weight of the plan, in its order. Throws Error(kCorrupt), naming `source` and the tensor, where one
+  /// is missing or has another shape than the plan needs.
   std::vector<WeightView> Bind(const Plan& plan, std::string_view source) const;
 
  private:
   std::map<std::string, Tensor> tensors_;
 };
 
-/// An owned tensor of `format` filled row by row with EncodeRow; `row(i)` returns cols floats that stay valid until the next call.
+/// An owned tensor of `format` filled row by row with EncodeRow; `row(i)` returns cols floats that stay valid until the
+/// next call.
 Tensor EncodeTensor(const WeightFormat& format, int64_t rows, int64_t cols,
                     const std::function<std::span<const float>(int64_t)>& row);
 
