@@ -43,8 +43,8 @@ constexpr std::array<Flag, 7> kFlags = {{{"tied_head", &ModelConfig::tied_head},
                                          {"sub_norms", &ModelConfig::sub_norms},
                                          {"native_ternary", &ModelConfig::native_ternary}}};
 
-constexpr std::array<std::pair<const char*, Activation>, 3> kActivations = {
-    {{"silu", Activation::kSilu}, {"gelu", Activation::kGelu}, {"relu2", Activation::kRelu2}}};
+constexpr std::array<std::pair<const char*, Activation>, 2> kActivations = {
+    {{"silu", Activation::kSilu}, {"relu2", Activation::kRelu2}}};
 
 // Positive and finite, with room for a product of two.
 constexpr double kLeastFactor = 1e-15, kMostFactor = 1e15;

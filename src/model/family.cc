@@ -65,7 +65,6 @@ Activation ReadActivation(const JsonFields& fields) {
   const std::string name = fields.Text("hidden_act", fields.Text("hidden_activation", ""));
   if (name == "silu" || name == "swish") return Activation::kSilu;
   if (name == "relu2") return Activation::kRelu2;
-  if (name == "gelu_pytorch_tanh" || name == "gelu_new") return Activation::kGelu;
   if (name.empty()) Fail(ErrorCode::kCorrupt, "{}: hidden_act is missing", fields.name());
   Fail(ErrorCode::kUnsupported, "{}: hidden_act '{}' is not supported", fields.name(), name);
 }
