@@ -5,15 +5,10 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/utf8.h"
+
 namespace edgellm {
 namespace {
-
-/// The parser's own text without what would break one line, cut where a hostile file makes it long.
-std::string OneLine(std::string_view text) {
-  std::string line;
-  for (const char c : text.substr(0, 200)) line += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
-  return line;
-}
 
 /// Watches a parse: limits, and keys that come twice.
 template <typename Json>
@@ -47,6 +42,15 @@ class Watch {
 };
 
 }  // namespace
+
+std::string OneLine(std::string_view text) {
+  constexpr size_t kMost = 200;
+  std::string line = utf8::Sanitize(text.substr(0, utf8::CompletePrefix(text.substr(0, kMost))));
+  for (char& c : line) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
+  }
+  return text.size() > kMost ? line + "..." : line;
+}
 
 template <typename Json>
 Json ParseJson(std::string_view text, std::string_view name, const JsonLimits& limits) {
@@ -145,6 +149,19 @@ std::vector<int32_t> JsonFields::Integers(std::string_view key) const {
     numbers.push_back(element.get<int32_t>());
   }
   return numbers;
+}
+
+std::vector<std::string> JsonFields::Texts(std::string_view key) const {
+  const auto* value = Find(key);
+  if (value == nullptr) return {};
+  if (value->is_string()) return {value->get<std::string>()};
+  if (!value->is_array()) FailType(key, "a string or a list of strings");
+  std::vector<std::string> texts;
+  for (const auto& element : *value) {
+    if (!element.is_string()) FailType(key, "a string or a list of strings");
+    texts.push_back(element.get<std::string>());
+  }
+  return texts;
 }
 
 std::vector<std::string> JsonFields::Keys() const {

@@ -21,6 +21,9 @@ struct JsonLimits {
   bool unique_keys = false;  // an object that has a key twice is an error (otherwise which one counts is unspecified)
 };
 
+/// Text out of a file, made fit for an error text: one line, valid UTF-8, at most about 200 bytes.
+std::string OneLine(std::string_view text);
+
 /// Json is nlohmann::json or nlohmann::ordered_json. Throws Error(kCorrupt) with one line.
 /// An ordered_json object finds its keys by linear search: use json where a hostile text may hold many in one object.
 template <typename Json>
@@ -46,6 +49,8 @@ class JsonFields {
   const nlohmann::ordered_json& Value(std::string_view key) const;
   /// Whole numbers of `int32_t` range, given as one number or as a list; absent: empty.
   std::vector<int32_t> Integers(std::string_view key) const;
+  /// Strings, given as one or as a list; absent: empty.
+  std::vector<std::string> Texts(std::string_view key) const;
 
   std::vector<std::string> Keys() const;
   const std::string& name() const { return name_; }
