@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 #include "quant/weight_format.h"
 
@@ -22,10 +23,18 @@ struct GroupParameters {
 };
 GroupParameters DecodeGroup(const WeightView& view, int64_t row, int64_t group);
 
-/// Rounds one row of floats to `format`, plainly: int8 by absmax, int4 by absmax (symmetric) or min-max (zero point), ternary
-/// by BitNet's absmean of the row. codes/scales/zeros point at that row's part of each plane.
-/// NaN or infinity in `values` is the caller's to refuse; here they give unspecified codes, never undefined behaviour.
+/// Rounds one row of floats to `format`, plainly: int8 by absmax, int4 by absmax (symmetric) or min-max (zero point),
+/// ternary by BitNet's absmean of the row. codes/scales/zeros point at that row's part of each plane. int4 tries a few
+/// scales and keeps the one with the least squared error. A scale past the range of f16 is held there (values beyond
+/// 65504 * 127 saturate). What decodes from a row encodes to the same values again, except where an f16 scale is
+/// subnormal. NaN or infinity in `values` is the caller's to refuse; here they give unspecified codes, never undefined
+/// behaviour.
 void EncodeRow(const WeightFormat& format, std::span<const float> values, std::byte* codes, std::byte* scales,
                std::byte* zeros);
+
+/// Throws Error(kCorrupt), naming `name` and the row, where stored bytes mean nothing: a ternary code of 3, a scale or
+/// zero that is not finite. Floats are not looked at. For loaders: kernels and decoders rely on it, but never crash
+/// without it.
+void ValidateCodes(const WeightView& view, std::string_view name);
 
 }  // namespace edgellm
