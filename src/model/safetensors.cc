@@ -183,6 +183,10 @@ void Order(std::vector<SafetensorsPlanned>& tensors) {
 
 }  // namespace
 
+size_t SafetensorsMetadataBytes(const std::map<std::string, std::string>& metadata) {
+  return nlohmann::json(metadata).dump().size();
+}
+
 void WriteSafetensors(const std::filesystem::path& path, std::vector<SafetensorsPlanned> tensors, size_t metadata_bytes,
                       const std::function<std::map<std::string, std::string>()>& metadata) {
   Order(tensors);

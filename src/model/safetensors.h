@@ -38,6 +38,9 @@ struct SafetensorsPlanned {
   std::function<void(const std::function<void(std::span<const std::byte>)>& write)> produce;
 };
 
+/// What `metadata` takes in the header: how much room to keep for it.
+size_t SafetensorsMetadataBytes(const std::map<std::string, std::string>& metadata);
+
 /// Writes atomically. The data of tensors whose size is a multiple of 64 begins at multiples of 64 in the file, that of
 /// others at multiples of their element size; no holes, as the format demands. `metadata` is called after the last
 /// tensor was written (so that it can carry checksums) and must return no more than `metadata_bytes` bytes of JSON, for

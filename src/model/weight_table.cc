@@ -1,8 +1,11 @@
 // See weight_table.h.
 #include "model/weight_table.h"
 
+#include <cmath>
+
 #include "base/error.h"
 #include "quant/codec.h"
+#include "quant/ternary.h"
 
 namespace edgellm {
 
@@ -36,6 +39,25 @@ std::vector<WeightView> WeightTable::Bind(const Plan& plan, std::string_view sou
     views.push_back(view);
   }
   return views;
+}
+
+void ValidateCodes(const WeightTable& weights, std::string_view source) {
+  for (const auto& [name, tensor] : weights.tensors()) {
+    const WeightView& view = tensor.view;
+    if (view.format.is_float()) continue;
+    const int64_t groups = view.format.Groups(view.cols);
+    for (int64_t row = 0; row < view.rows; ++row) {
+      if (view.format.kind == WeightKind::kTernary && !ternary::IsValidRow(view.RowCodes(row), view.cols)) {
+        Fail(ErrorCode::kCorrupt, "{}: tensor {}, row {}: the ternary code 3 is invalid", source, name, row);
+      }
+      for (int64_t group = 0; group < groups; ++group) {
+        const GroupParameters parameters = DecodeGroup(view, row, group);
+        if (!std::isfinite(parameters.scale) || !std::isfinite(parameters.zero)) {
+          Fail(ErrorCode::kCorrupt, "{}: tensor {}, row {}: a scale or zero point is not a number", source, name, row);
+        }
+      }
+    }
+  }
 }
 
 WritableTensor MakeTensor(const WeightFormat& format, int64_t rows, int64_t cols, bool is_vector) {

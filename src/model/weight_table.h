@@ -36,6 +36,10 @@ class WeightTable {
   std::map<std::string, Tensor> tensors_;
 };
 
+/// Looks at every code and scale of the quantised tensors. Throws Error(kCorrupt), naming `source` and the tensor, on
+/// the ternary code 3, which means nothing, and on scales or zeros that are NaN or infinite.
+void ValidateCodes(const WeightTable& weights, std::string_view source);
+
 /// An owned tensor of `format` filled row by row with EncodeRow; `row(i)` returns cols floats that stay valid until the
 /// next call.
 Tensor EncodeTensor(const WeightFormat& format, int64_t rows, int64_t cols,
