@@ -20,7 +20,7 @@ inline std::filesystem::path SharedData() {
 }  // namespace edgellm
 
 /// Leaves a test, with the reason printed, where the shared data is absent.
-#define SKIP_WITHOUT_SHARED_DATA()                                                                      \
-  if (::edgellm::SharedData().empty()) {                                                                \
+#define SKIP_WITHOUT_SHARED_DATA()                                                                       \
+  if (::edgellm::SharedData().empty()) {                                                                 \
     GTEST_SKIP() << "needs the shared test data (EDGELLM_TEST_DATA, or ../shared/data beside the repo)"; \
   }

@@ -1,5 +1,5 @@
-// The seam between the engine and a device: one virtual call a forward. A backend binds a plan to weights at load (repacking,
-// choosing kernels) and then runs batches; it owns the KV pages and the activations, all taken at load.
+// The seam between the engine and a device: one virtual call a forward. A backend binds a plan to weights at load
+// (repacking, choosing kernels) and then runs batches; it owns the KV pages and the activations, all taken at load.
 #pragma once
 
 #include <cstdint>
@@ -17,22 +17,22 @@ namespace edgellm {
 
 /// The memory that a backend takes at load.
 struct BackendLimits {
-  int batch_tokens = 512;   // most tokens in one Forward
-  int logit_rows = 32;      // most logit rows in one Forward
-  int pages = 0;            // KV pages of kPageTokens positions, for all sequences together
-  int context = 0;          // longest sequence, in positions
+  int batch_tokens = 512;  // most tokens in one Forward
+  int logit_rows = 32;     // most logit rows in one Forward
+  int pages = 0;           // KV pages of kPageTokens positions, for all sequences together
+  int context = 0;         // longest sequence, in positions
   KvType kv = KvType::kF16;
 };
 
 struct BackendOptions {
-  int threads = 0;   // CPU workers; 0: one per core that this process may use
-  std::string isa;   // CPU instruction set by name ("scalar", "avx2", "avx512", "neon", "neon-dotprod"); empty: the best
+  int threads = 0;  // CPU workers; 0: one per core that this process may use
+  std::string isa;  // CPU instruction set by name ("scalar", "avx2", "avx512", "neon", "neon-dotprod"); empty: the best
 };
 
 /// What was chosen at load, for people.
 struct BackendInfo {
-  std::string name;         // "cpu", "reference", "cuda"
-  std::string isa;          // "avx512", "sm_90", …
+  std::string name;  // "cpu", "reference", "cuda"
+  std::string isa;   // "avx512", "sm_90", …
   int threads = 1;
   size_t weight_bytes = 0;  // bound weights, as the device holds them
   size_t kv_bytes = 0;
@@ -57,9 +57,9 @@ class Backend {
   virtual BackendInfo Describe() const = 0;
 };
 
-/// Binds `plan` to `weights` (one per Plan::weights, in that order; shapes must agree). The views' bytes must outlive the
-/// backend unless it says that it copied them. Throws Error: kEnvironment (device or instruction set not here), kLimit
-/// (memory), kUnsupported (a format or size it cannot run), kCorrupt (shapes do not fit the plan).
+/// Binds `plan` to `weights` (one per Plan::weights, in that order; shapes must agree). The views' bytes must outlive
+/// the backend unless it says that it copied them. Throws Error: kEnvironment (device or instruction set not here),
+/// kLimit (memory), kUnsupported (a format or size it cannot run), kCorrupt (shapes do not fit the plan).
 using BackendFactory = std::unique_ptr<Backend> (*)(const Plan& plan, std::span<const WeightView> weights,
                                                     const BackendLimits& limits, const BackendOptions& options);
 

@@ -26,10 +26,10 @@ class Sampler {
   void ApplyPenalties(std::span<float> logits, const SamplingRow& row);
   int32_t Draw(std::span<const float> logits, const SamplingRow& row);
 
-  std::vector<float> adjusted_;         // [vocab], logits after penalties and bias
-  std::vector<Candidate> candidates_;   // [vocab], a heap that shrinks as candidates are taken in falling order
-  std::vector<double> weights_;         // [vocab], exp((logit - highest) / temperature) in falling order
-  std::vector<int32_t> counts_;         // [vocab], zero between calls
+  std::vector<float> adjusted_;        // [vocab], logits after penalties and bias
+  std::vector<Candidate> candidates_;  // [vocab], a heap that shrinks as candidates are taken in falling order
+  std::vector<double> weights_;        // [vocab], exp((logit - highest) / temperature) in falling order
+  std::vector<int32_t> counts_;        // [vocab], zero between calls
 };
 
 }  // namespace edgellm

@@ -3,7 +3,6 @@
 
 #include <cstdlib>
 #include <cstring>
-
 #include <sys/mman.h>
 
 #include "base/error.h"

@@ -1,4 +1,5 @@
-// A bounds-checked cursor over little-endian bytes from a file. Every overrun is an Error that names the file and the field.
+// A bounds-checked cursor over little-endian bytes from a file. Every overrun is an Error that names the file and the
+// field.
 #pragma once
 
 #include <bit>

@@ -1,5 +1,5 @@
-// Errors: what a user, a file or the environment did wrong is an Error with a code and one line of text; what we did wrong
-// ends the program through EDGELLM_CHECK. Nothing that comes from outside may reach a CHECK.
+// Errors: what a user, a file or the environment did wrong is an Error with a code and one line of text; what we did
+// wrong ends the program through EDGELLM_CHECK. Nothing that comes from outside may reach a CHECK.
 #pragma once
 
 #include <stdexcept>
@@ -41,5 +41,6 @@ template <typename... Args>
 }  // namespace edgellm
 
 /// Ends the program when `condition` is false: for states that only our own mistake can bring about.
-#define EDGELLM_CHECK(condition, message) \
-  (static_cast<bool>(condition) ? static_cast<void>(0) : ::edgellm::CheckFailed(__FILE__, __LINE__, #condition, message))
+#define EDGELLM_CHECK(condition, message)              \
+  (static_cast<bool>(condition) ? static_cast<void>(0) \
+                                : ::edgellm::CheckFailed(__FILE__, __LINE__, #condition, message))

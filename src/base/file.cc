@@ -3,7 +3,6 @@
 
 #include <cerrno>
 #include <cstring>
-
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -82,7 +81,9 @@ std::string ReadFile(const std::filesystem::path& path, size_t max_bytes) {
   }
 }
 
-std::string ReadStandardInput(size_t max_bytes) { return ReadAll(STDIN_FILENO, "standard input", max_bytes); }
+std::string ReadStandardInput(size_t max_bytes) {
+  return ReadAll(STDIN_FILENO, "standard input", max_bytes);
+}
 
 FileWriter::FileWriter(const std::filesystem::path& path) : path_(path), temporary_(path) {
   temporary_ += fmt::format(".{}.part", getpid());

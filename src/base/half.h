@@ -7,7 +7,9 @@
 
 namespace edgellm {
 
-inline float Bf16ToFloat(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
+inline float Bf16ToFloat(uint16_t bits) {
+  return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
+}
 
 inline uint16_t FloatToBf16(float value) {
   const uint32_t bits = std::bit_cast<uint32_t>(value);
@@ -19,7 +21,7 @@ inline float F16ToFloat(uint16_t half) {
   const uint32_t sign = static_cast<uint32_t>(half & 0x8000u) << 16;
   const uint32_t magnitude = static_cast<uint32_t>(half & 0x7fffu) << 13;
   // Put the exponent where a float has it, then correct the bias by a multiplication, which also normalises subnormals.
-  float value = std::bit_cast<float>(magnitude) * std::bit_cast<float>(0x77800000u);  // 2^112
+  float value = std::bit_cast<float>(magnitude) * std::bit_cast<float>(0x77800000u);                         // 2^112
   if (magnitude >= 0x0f800000u) value = std::bit_cast<float>(std::bit_cast<uint32_t>(value) | 0x7f800000u);  // inf, NaN
   return std::bit_cast<float>(std::bit_cast<uint32_t>(value) | sign);
 }

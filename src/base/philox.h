@@ -1,5 +1,6 @@
-// Counter-based random numbers: Philox4x32-10 (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3",
-// SC 2011). A draw depends on (seed, counter) alone, so the same request draws the same numbers on any device, in any batch.
+// Counter-based random numbers: Philox4x32-10 (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2,
+// 3", SC 2011). A draw depends on (seed, counter) alone, so the same request draws the same numbers on any device, in
+// any batch.
 #pragma once
 
 #include <array>

@@ -7,7 +7,8 @@
 
 namespace edgellm {
 
-/// Called with the name of the activity and how much of `total` units is done. May be empty. Throwing from it cancels the work.
+/// Called with the name of the activity and how much of `total` units is done. May be empty. Throwing from it cancels
+/// the work.
 using Progress = std::function<void(std::string_view activity, uint64_t done, uint64_t total)>;
 
 }  // namespace edgellm

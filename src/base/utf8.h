@@ -11,12 +11,13 @@ namespace edgellm::utf8 {
 
 /// What stands at the start of a text.
 struct Decoded {
-  char32_t code_point;  // U+FFFD when broken or incomplete
-  int length;           // bytes consumed: >= 1 unless the text is empty
+  char32_t code_point;                                // U+FFFD when broken or incomplete
+  int length;                                         // bytes consumed: >= 1 unless the text is empty
   enum State { kWhole, kIncomplete, kBroken } state;  // kIncomplete: a proper start that the end of the text cuts off
 };
 
-/// Decodes the first code point. For broken input, length is that of the maximal ill-formed part (as WHATWG replaces it).
+/// Decodes the first code point. For broken input, length is that of the maximal ill-formed part (as WHATWG replaces
+/// it).
 Decoded Decode(std::string_view text);
 
 /// Appends one code point; surrogates and values past U+10FFFF become U+FFFD.

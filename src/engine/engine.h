@@ -1,6 +1,6 @@
-// The engine: requests in, tokens out. It owns sequences, KV pages and the schedule, deals in ids only, and knows no tensor.
-// Single-threaded: whoever drives it calls Step until nothing is left. Context is never cut silently: a request that does not
-// fit is refused with the numbers.
+// The engine: requests in, tokens out. It owns sequences, KV pages and the schedule, deals in ids only, and knows no
+// tensor. Single-threaded: whoever drives it calls Step until nothing is left. Context is never cut silently: a request
+// that does not fit is refused with the numbers.
 #pragma once
 
 #include <cstdint>
@@ -18,11 +18,11 @@ namespace edgellm {
 enum class FinishReason : uint8_t { kNone, kStop, kLength, kContextFull, kCancelled };
 
 struct Request {
-  std::vector<int32_t> prompt;        // at least one token
-  int max_tokens = -1;                // -1: until a stop token or the end of the context
+  std::vector<int32_t> prompt;  // at least one token
+  int max_tokens = -1;          // -1: until a stop token or the end of the context
   SamplingParameters sampling;
   std::vector<TokenBias> bias;
-  std::vector<int32_t> stop_tokens;   // the stop token itself is not reported
+  std::vector<int32_t> stop_tokens;  // the stop token itself is not reported
 };
 
 using RequestId = int64_t;
@@ -30,7 +30,7 @@ using RequestId = int64_t;
 /// What happened to one request in one step.
 struct Event {
   RequestId request = 0;
-  int32_t token = -1;                 // -1: none (the request only finished)
+  int32_t token = -1;  // -1: none (the request only finished)
   float log_probability = 0;
   FinishReason finish = FinishReason::kNone;
 };
@@ -42,9 +42,10 @@ struct RequestStatistics {
 };
 
 struct EngineOptions {
-  int context = 0;          // longest sequence
-  int max_sequences = 1;    // running together
-  int batch_tokens = 512;   // most tokens in a forward: a longer prompt is read in slices
+  int vocab = 0;           // token ids are below this
+  int context = 0;         // longest sequence
+  int max_sequences = 1;   // running together
+  int batch_tokens = 512;  // most tokens in a forward: a longer prompt is read in slices
 };
 
 class Engine {
@@ -53,10 +54,10 @@ class Engine {
   Engine(std::unique_ptr<Backend> backend, const EngineOptions& options);
   ~Engine();
 
-  /// Queues a request. Throws Error: kInvalidArgument (empty prompt, parameter out of range), kLimit (prompt longer than the
-  /// context, with both numbers).
+  /// Queues a request. Throws Error: kInvalidArgument (empty prompt, parameter out of range), kLimit (prompt longer
+  /// than the context, with both numbers).
   RequestId Submit(Request request);
-  /// Ends a request at once and gives its pages back; its next event says kCancelled. Unknown ids are ignored.
+  /// Ends a request at once and gives its pages back; the next Step reports kCancelled. Unknown ids are ignored.
   void Cancel(RequestId request);
   /// Runs one forward if there is work. Events stay valid until the next call.
   std::span<const Event> Step();
@@ -64,7 +65,10 @@ class Engine {
 
   /// Of a request that has finished in the last Step or is still running.
   RequestStatistics Statistics(RequestId request) const;
-  /// Pages in use; 0 when idle and nothing is retained.
+  /// The keys and values of the last finished sequence stay until their pages are needed: a next request that begins
+  /// with the same tokens (a conversation) continues from them. This gives them back.
+  void DropRetained();
+  /// Pages in use, retained ones included.
   int used_pages() const;
   const Backend& backend() const;
   /// Throws if reference counts, free list and page tables contradict each other.

@@ -1,5 +1,5 @@
-// What to run now: tokens of any number of sequences, in any mixture of prefill and decode, and where their keys and values
-// lie. Built by the engine, read by backends; owns nothing.
+// What to run now: tokens of any number of sequences, in any mixture of prefill and decode, and where their keys and
+// values lie. Built by the engine, read by backends; owns nothing.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,8 @@ struct Batch {
   std::span<const int32_t> positions;
   std::span<const int32_t> sequences;  // row of `pages`
 
-  // Page ids: pages[sequence * pages_per_sequence + position / kPageTokens]. Entries past a sequence's end are not read.
+  // Page ids: pages[sequence * pages_per_sequence + position / kPageTokens]. Entries past a sequence's end are not
+  // read.
   std::span<const int32_t> pages;
   int pages_per_sequence = 0;
 

@@ -23,8 +23,10 @@ std::string LinearText(const Plan& plan, const Linear& linear) {
 
 const char* ActivationName(Activation activation) {
   switch (activation) {
-    case Activation::kSilu: return "silu";
-    case Activation::kRelu2: return "relu2";
+    case Activation::kSilu:
+      return "silu";
+    case Activation::kRelu2:
+      return "relu2";
   }
   return "?";
 }
@@ -60,8 +62,8 @@ class Checker {
   explicit Checker(const Plan& plan) : plan_(plan) {}
 
   void Sizes() const {
-    const int64_t sizes[] = {plan_.hidden, plan_.layers,   plan_.heads, plan_.kv_heads,
-                             plan_.head_dim, plan_.ffn, plan_.vocab, plan_.max_context};
+    const int64_t sizes[] = {plan_.hidden,   plan_.layers, plan_.heads, plan_.kv_heads,
+                             plan_.head_dim, plan_.ffn,    plan_.vocab, plan_.max_context};
     for (int64_t size : sizes) Require(size > 0 && size <= (int64_t{1} << 30), "a size is not positive");
     Require(plan_.heads % plan_.kv_heads == 0, "heads is no multiple of kv_heads");
     Require(plan_.head_dim % 2 == 0, "head_dim is odd");

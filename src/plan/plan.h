@@ -18,7 +18,7 @@ struct WeightSlot {
 
 struct Plan {
   int hidden = 0, layers = 0, heads = 0, kv_heads = 0, head_dim = 0, ffn = 0, vocab = 0;
-  int max_context = 0;       // positions that the model was trained for
+  int max_context = 0;  // positions that the model was trained for
   float norm_epsilon = 0;
   std::vector<float> rope_inverse_frequencies;  // [head_dim / 2]; pair i is (x[i], x[i + head_dim/2])
   std::vector<WeightSlot> weights;

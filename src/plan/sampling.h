@@ -1,11 +1,11 @@
 // What sampling means: parameters per request, and their order of application. Backends run it where the logits lie.
 //
 // Order: repetition penalty, presence and frequency penalties, logit bias, (temperature 0: argmax, lowest id on ties),
-// division by temperature, top-k, top-p, min-p, one draw from what remains. Candidates are ordered by falling probability,
-// ties by rising id. top-p keeps the shortest prefix whose probability (renormalised after top-k) reaches top_p; min-p keeps
-// candidates of at least min_p times the first one's probability. The draw inverts the cumulative distribution in that order
-// at u = PhiloxUniform(seed, position): it depends on the request alone.
-// Sources: Holtzman et al. 2019 (top-p); Nguyen et al. 2024 (min-p); Keskar et al. 2019 (repetition penalty).
+// division by temperature, top-k, top-p, min-p, one draw from what remains. Candidates are ordered by falling
+// probability, ties by rising id. top-p keeps the shortest prefix whose probability (renormalised after top-k) reaches
+// top_p; min-p keeps candidates of at least min_p times the first one's probability. The draw inverts the cumulative
+// distribution in that order at u = PhiloxUniform(seed, position): it depends on the request alone. Sources: Holtzman
+// et al. 2019 (top-p); Nguyen et al. 2024 (min-p); Keskar et al. 2019 (repetition penalty).
 #pragma once
 
 #include <cstdint>
@@ -14,16 +14,16 @@
 namespace edgellm {
 
 struct SamplingParameters {
-  float temperature = 0.8f;         // 0: greedy
-  int top_k = 40;                   // 0: no limit
-  float top_p = 0.9f;               // 1: no limit
+  float temperature = 0.8f;  // 0: greedy
+  int top_k = 40;            // 0: no limit
+  float top_p = 0.9f;        // 1: no limit
   float min_p = 0.0f;
   float repetition_penalty = 1.0f;  // > 1 makes tokens of the last `repeat_last_n` less likely
   float presence_penalty = 0.0f;
   float frequency_penalty = 0.0f;
-  int repeat_last_n = 64;           // 0: none; -1: the whole context
+  int repeat_last_n = 64;  // 0: none; -1: the whole context
   uint64_t seed = 0;
-  int log_probabilities = 0;        // how many of the most likely tokens are reported beside the drawn one
+  int log_probabilities = 0;  // how many of the most likely tokens are reported beside the drawn one
 };
 
 struct TokenBias {
@@ -36,7 +36,7 @@ struct SamplingRow {
   const SamplingParameters* parameters = nullptr;
   std::span<const int32_t> recent;  // the tokens that penalties look at, oldest first (already cut to repeat_last_n)
   std::span<const TokenBias> bias;
-  uint64_t draw = 0;                // the counter of the random draw: the position of the token to be drawn
+  uint64_t draw = 0;  // the counter of the random draw: the position of the token to be drawn
 };
 
 struct SampledToken {

@@ -1,5 +1,5 @@
-// The forward pass as data: a flat list of closed steps, at the granularity that is worth fusing. Steps name weights by id,
-// never by pointer; optional fields carry the differences between model families. Nothing here knows a device.
+// The forward pass as data: a flat list of closed steps, at the granularity that is worth fusing. Steps name weights by
+// id, never by pointer; optional fields carry the differences between model families. Nothing here knows a device.
 #pragma once
 
 #include <cstdint>
@@ -29,8 +29,8 @@ struct Embed {
   bool operator==(const Embed&) const = default;
 };
 
-/// h = rmsnorm(residual, norm); q k v = linear(h); per-head rmsnorm of q and k where given; rotary embedding of q and k;
-/// k and v are written to the sequence's KV pages at the token's position.
+/// h = rmsnorm(residual, norm); q k v = linear(h); per-head rmsnorm of q and k where given; rotary embedding of q and
+/// k; k and v are written to the sequence's KV pages at the token's position.
 struct Qkv {
   int layer;
   WeightId norm;               // [hidden]

@@ -1,5 +1,6 @@
-// The reference backend: the plain oracle that every other backend is held to. One token at a time, one loop per formula,
-// sums in double; integer formats by the exact meaning that quant/activation.h gives. Not for speed, nothing is repacked.
+// The reference backend: the plain oracle that every other backend is held to. One token at a time, one loop per
+// formula, sums in double; integer formats by the exact meaning that quant/activation.h gives. Not for speed, nothing
+// is repacked.
 #include <algorithm>
 #include <cmath>
 
@@ -228,8 +229,10 @@ class ReferenceBackend final : public Backend {
 
   static double Activate(Activation activation, double x) {
     switch (activation) {
-      case Activation::kSilu: return x / (1 + std::exp(-x));
-      case Activation::kRelu2: return x > 0 ? x * x : 0;
+      case Activation::kSilu:
+        return x / (1 + std::exp(-x));
+      case Activation::kRelu2:
+        return x > 0 ? x * x : 0;
     }
     return 0;
   }
@@ -258,10 +261,10 @@ class ReferenceBackend final : public Backend {
   std::vector<WeightView> weights_;
   BackendLimits limits_;
   Sampler sampler_;
-  size_t head_values_ = 0;                               // kv_heads * head_dim
-  std::vector<Vector> keys_, values_;                    // [layer][page * kPageTokens + slot][kv_heads * head_dim]
+  size_t head_values_ = 0;                                  // kv_heads * head_dim
+  std::vector<Vector> keys_, values_;                       // [layer][page * kPageTokens + slot][kv_heads * head_dim]
   std::vector<Vector> residual_, query_, attention_, ffn_;  // one per token of the batch
-  std::vector<Vector> logits_;                           // one per logit row
+  std::vector<Vector> logits_;                              // one per logit row
   std::vector<SampledToken> sampled_;
   const Batch* batch_ = nullptr;
 };

@@ -1,0 +1,21 @@
+// The kernels for AVX-512 with VNNI.
+#include "backend/cpu/kernel_table.h"
+
+#include <immintrin.h>
+
+namespace edgellm::cpu::avx512 {
+namespace {
+
+constexpr const char* kName = "avx512";
+
+#include "backend/cpu/isa/vocabulary_avx512.h"
+#include "backend/cpu/kernels/elementwise.h"
+#include "backend/cpu/kernels/attention.h"
+#include "backend/cpu/kernels/linear.h"
+#include "backend/cpu/kernels/table.h"
+
+}  // namespace
+
+const KernelTable& Kernels() { return kTable; }
+
+}  // namespace edgellm::cpu::avx512

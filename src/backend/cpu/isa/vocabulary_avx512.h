@@ -1,0 +1,85 @@
+// The kernels' vocabulary (see vocabulary_scalar.h) for AVX-512 F, BW, DQ, VL and VNNI. No includes here.
+
+struct F32x16 {
+  __m512 v;
+};
+struct I32x16 {
+  __m512i v;
+};
+struct Line {
+  __m512i v;
+};
+struct Bf16 {
+  uint16_t bits;
+};
+
+// vpdpbusd takes unsigned bytes first: int8 codes are moved up by 128.
+static constexpr int kInt8Offset = 128;
+
+static inline F32x16 Set1(float value) { return {_mm512_set1_ps(value)}; }
+static inline F32x16 Load(const float* from) { return {_mm512_loadu_ps(from)}; }
+static inline void Store(float* to, F32x16 value) { _mm512_storeu_ps(to, value.v); }
+static inline F32x16 Add(F32x16 a, F32x16 b) { return {_mm512_add_ps(a.v, b.v)}; }
+static inline F32x16 Sub(F32x16 a, F32x16 b) { return {_mm512_sub_ps(a.v, b.v)}; }
+static inline F32x16 Mul(F32x16 a, F32x16 b) { return {_mm512_mul_ps(a.v, b.v)}; }
+static inline F32x16 Div(F32x16 a, F32x16 b) { return {_mm512_div_ps(a.v, b.v)}; }
+static inline F32x16 Max(F32x16 a, F32x16 b) { return {_mm512_max_ps(a.v, b.v)}; }
+static inline F32x16 Min(F32x16 a, F32x16 b) { return {_mm512_min_ps(a.v, b.v)}; }
+static inline F32x16 Abs(F32x16 a) { return {_mm512_abs_ps(a.v)}; }
+static inline F32x16 Fma(F32x16 a, F32x16 b, F32x16 c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+static inline F32x16 RoundEven(F32x16 a) {
+  return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+}
+
+static inline float ReduceAdd(F32x16 v) {
+  const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(v.v), _mm512_extractf32x8_ps(v.v, 1));
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+static inline float ReduceMax(F32x16 v) { return _mm512_reduce_max_ps(v.v); }
+
+static inline F32x16 ScaleByPowerOfTwo(F32x16 x, F32x16 n) {
+  const __m512i bits = _mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n.v), _mm512_set1_epi32(127)), 23);
+  return {_mm512_mul_ps(x.v, _mm512_castsi512_ps(bits))};
+}
+
+static inline void StoreCodes(int8_t* to, F32x16 value) {
+  const __m512 held = _mm512_min_ps(_mm512_max_ps(value.v, _mm512_set1_ps(-127.0f)), _mm512_set1_ps(127.0f));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(held)));
+}
+
+static inline F32x16 LoadAs(const float* from) { return Load(from); }
+static inline F32x16 LoadAs(const uint16_t* from) {
+  return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)))};
+}
+static inline F32x16 LoadAs(const Bf16* from) {
+  const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+  return {_mm512_castsi512_ps(_mm512_slli_epi32(wide, 16))};
+}
+static inline void StoreAs(float* to, F32x16 value) { Store(to, value); }
+static inline void StoreAs(uint16_t* to, F32x16 value) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to),
+                      _mm512_cvtps_ph(value.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+
+static inline I32x16 ZeroI32() { return {_mm512_setzero_si512()}; }
+static inline I32x16 Set1I32(int32_t value) { return {_mm512_set1_epi32(value)}; }
+static inline I32x16 SubI32(I32x16 a, I32x16 b) { return {_mm512_sub_epi32(a.v, b.v)}; }
+static inline F32x16 ToFloat(I32x16 a) { return {_mm512_cvtepi32_ps(a.v)}; }
+
+static inline Line LoadLine(const uint8_t* from) { return {_mm512_loadu_si512(from)}; }
+static inline Line Broadcast4(const int8_t* from) {
+  int32_t four;
+  __builtin_memcpy(&four, from, 4);
+  return {_mm512_set1_epi32(four)};
+}
+template <int kShift, int kMask>
+static inline Line Bits(Line line) {
+  const __m512i shifted = kShift == 0 ? line.v : _mm512_srli_epi16(line.v, kShift);
+  return {_mm512_and_si512(shifted, _mm512_set1_epi8(kMask))};
+}
+static inline I32x16 DotCodes(I32x16 sum, Line codes, Line x) { return {_mm512_dpbusd_epi32(sum.v, codes.v, x.v)}; }
+static inline I32x16 DotInt8(I32x16 sum, Line codes, Line x) {
+  return {_mm512_dpbusd_epi32(sum.v, _mm512_xor_si512(codes.v, _mm512_set1_epi8(-128)), x.v)};
+}

@@ -1,0 +1,104 @@
+// The kernels' vocabulary (see vocabulary_scalar.h) for 64-bit ARM. The dot product of bytes comes from the including file:
+// DotQuarter(sum int32x4, a int8x16, b int8x16). No includes here.
+
+struct F32x16 {
+  float32x4_t v[4];
+};
+struct I32x16 {
+  int32x4_t v[4];
+};
+struct Line {
+  int8x16_t v[4];
+};
+struct Bf16 {
+  uint16_t bits;
+};
+
+static constexpr int kInt8Offset = 0;
+
+#define EDGELLM_EACH_QUARTER(expression)                 \
+  for (int i = 0; i < 4; ++i) result.v[i] = (expression); \
+  return result
+
+static inline F32x16 Set1(float value) { F32x16 result; EDGELLM_EACH_QUARTER(vdupq_n_f32(value)); }
+static inline F32x16 Load(const float* from) { F32x16 result; EDGELLM_EACH_QUARTER(vld1q_f32(from + 4 * i)); }
+static inline void Store(float* to, F32x16 value) { for (int i = 0; i < 4; ++i) vst1q_f32(to + 4 * i, value.v[i]); }
+static inline F32x16 Add(F32x16 a, F32x16 b) { F32x16 result; EDGELLM_EACH_QUARTER(vaddq_f32(a.v[i], b.v[i])); }
+static inline F32x16 Sub(F32x16 a, F32x16 b) { F32x16 result; EDGELLM_EACH_QUARTER(vsubq_f32(a.v[i], b.v[i])); }
+static inline F32x16 Mul(F32x16 a, F32x16 b) { F32x16 result; EDGELLM_EACH_QUARTER(vmulq_f32(a.v[i], b.v[i])); }
+static inline F32x16 Div(F32x16 a, F32x16 b) { F32x16 result; EDGELLM_EACH_QUARTER(vdivq_f32(a.v[i], b.v[i])); }
+static inline F32x16 Max(F32x16 a, F32x16 b) { F32x16 result; EDGELLM_EACH_QUARTER(vmaxq_f32(a.v[i], b.v[i])); }
+static inline F32x16 Min(F32x16 a, F32x16 b) { F32x16 result; EDGELLM_EACH_QUARTER(vminq_f32(a.v[i], b.v[i])); }
+static inline F32x16 Abs(F32x16 a) { F32x16 result; EDGELLM_EACH_QUARTER(vabsq_f32(a.v[i])); }
+static inline F32x16 Fma(F32x16 a, F32x16 b, F32x16 c) { F32x16 result; EDGELLM_EACH_QUARTER(vfmaq_f32(c.v[i], a.v[i], b.v[i])); }
+static inline F32x16 RoundEven(F32x16 a) { F32x16 result; EDGELLM_EACH_QUARTER(vrndnq_f32(a.v[i])); }
+
+static inline float ReduceAdd(F32x16 v) {
+  const float32x4_t four = vaddq_f32(vaddq_f32(v.v[0], v.v[2]), vaddq_f32(v.v[1], v.v[3]));
+  const float32x2_t two = vadd_f32(vget_low_f32(four), vget_high_f32(four));
+  return vget_lane_f32(two, 0) + vget_lane_f32(two, 1);
+}
+static inline float ReduceMax(F32x16 v) {
+  return vmaxvq_f32(vmaxq_f32(vmaxq_f32(v.v[0], v.v[1]), vmaxq_f32(v.v[2], v.v[3])));
+}
+
+static inline F32x16 ScaleByPowerOfTwo(F32x16 x, F32x16 n) {
+  F32x16 result;
+  EDGELLM_EACH_QUARTER(vmulq_f32(
+      x.v[i], vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtq_s32_f32(n.v[i]), vdupq_n_s32(127)), 23))));
+}
+
+static inline void StoreCodes(int8_t* to, F32x16 value) {
+  const F32x16 held = Min(Max(value, Set1(-127.0f)), Set1(127.0f));
+  const int16x8_t low = vcombine_s16(vmovn_s32(vcvtq_s32_f32(held.v[0])), vmovn_s32(vcvtq_s32_f32(held.v[1])));
+  const int16x8_t high = vcombine_s16(vmovn_s32(vcvtq_s32_f32(held.v[2])), vmovn_s32(vcvtq_s32_f32(held.v[3])));
+  vst1q_s8(to, vcombine_s8(vmovn_s16(low), vmovn_s16(high)));
+}
+
+static inline F32x16 LoadAs(const float* from) { return Load(from); }
+static inline F32x16 LoadAs(const uint16_t* from) {
+  F32x16 result;
+  EDGELLM_EACH_QUARTER(vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(from + 4 * i))));
+}
+static inline F32x16 LoadAs(const Bf16* from) {
+  F32x16 result;
+  EDGELLM_EACH_QUARTER(vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(&from[4 * i].bits), 16)));
+}
+static inline void StoreAs(float* to, F32x16 value) { Store(to, value); }
+static inline void StoreAs(uint16_t* to, F32x16 value) {
+  for (int i = 0; i < 4; ++i) vst1_u16(to + 4 * i, vreinterpret_u16_f16(vcvt_f16_f32(value.v[i])));
+}
+
+static inline I32x16 ZeroI32() { I32x16 result; EDGELLM_EACH_QUARTER(vdupq_n_s32(0)); }
+static inline I32x16 Set1I32(int32_t value) { I32x16 result; EDGELLM_EACH_QUARTER(vdupq_n_s32(value)); }
+static inline I32x16 SubI32(I32x16 a, I32x16 b) { I32x16 result; EDGELLM_EACH_QUARTER(vsubq_s32(a.v[i], b.v[i])); }
+static inline F32x16 ToFloat(I32x16 a) { F32x16 result; EDGELLM_EACH_QUARTER(vcvtq_f32_s32(a.v[i])); }
+
+static inline Line LoadLine(const uint8_t* from) {
+  Line result;
+  EDGELLM_EACH_QUARTER(vreinterpretq_s8_u8(vld1q_u8(from + 16 * i)));
+}
+static inline Line Broadcast4(const int8_t* from) {
+  int32_t four;
+  __builtin_memcpy(&four, from, 4);
+  Line result;
+  EDGELLM_EACH_QUARTER(vreinterpretq_s8_s32(vdupq_n_s32(four)));
+}
+template <int kShift, int kMask>
+static inline Line Bits(Line line) {
+  Line result;
+  if constexpr (kShift == 0) {
+    EDGELLM_EACH_QUARTER(vandq_s8(line.v[i], vdupq_n_s8(kMask)));
+  } else {
+    EDGELLM_EACH_QUARTER(vreinterpretq_s8_u8(
+        vandq_u8(vshrq_n_u8(vreinterpretq_u8_s8(line.v[i]), kShift), vdupq_n_u8(kMask))));
+  }
+}
+// Codes of up to 15 are the same as signed bytes, so one dot serves both.
+static inline I32x16 DotCodes(I32x16 sum, Line codes, Line x) {
+  I32x16 result;
+  EDGELLM_EACH_QUARTER(DotQuarter(sum.v[i], codes.v[i], x.v[i]));
+}
+static inline I32x16 DotInt8(I32x16 sum, Line codes, Line x) { return DotCodes(sum, codes, x); }
+
+#undef EDGELLM_EACH_QUARTER

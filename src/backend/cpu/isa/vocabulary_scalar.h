@@ -1,0 +1,157 @@
+// The kernels' vocabulary in plain C++: what the vector ones mean, and what runs where there is no vector unit.
+// Included inside an instruction set's namespace; no includes here.
+//
+// A vocabulary gives: F32x16 (16 floats), I32x16 (16 int32), Line (64 bytes), Bf16 (a tag type for bfloat16 elements), the
+// functions below, and kInt8Offset. Fma is fused (one rounding) everywhere; reductions follow one fixed tree:
+// lanes i and i+8, then i and i+4, then i and i+2, then 0 and 1.
+
+struct F32x16 {
+  float lane[16];
+};
+struct I32x16 {
+  int32_t lane[16];
+};
+struct Line {
+  uint8_t byte[64];
+};
+struct Bf16 {
+  uint16_t bits;
+};
+
+static constexpr int kInt8Offset = 0;
+
+#define EDGELLM_EACH_LANE(expression)                     \
+  for (int i = 0; i < 16; ++i) result.lane[i] = expression; \
+  return result
+
+static inline F32x16 Set1(float value) { F32x16 result; EDGELLM_EACH_LANE(value); }
+static inline F32x16 Load(const float* from) { F32x16 result; EDGELLM_EACH_LANE(from[i]); }
+static inline void Store(float* to, F32x16 value) { for (int i = 0; i < 16; ++i) to[i] = value.lane[i]; }
+static inline F32x16 Add(F32x16 a, F32x16 b) { F32x16 result; EDGELLM_EACH_LANE(a.lane[i] + b.lane[i]); }
+static inline F32x16 Sub(F32x16 a, F32x16 b) { F32x16 result; EDGELLM_EACH_LANE(a.lane[i] - b.lane[i]); }
+static inline F32x16 Mul(F32x16 a, F32x16 b) { F32x16 result; EDGELLM_EACH_LANE(a.lane[i] * b.lane[i]); }
+static inline F32x16 Div(F32x16 a, F32x16 b) { F32x16 result; EDGELLM_EACH_LANE(a.lane[i] / b.lane[i]); }
+static inline F32x16 Max(F32x16 a, F32x16 b) { F32x16 result; EDGELLM_EACH_LANE(a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i]); }
+static inline F32x16 Min(F32x16 a, F32x16 b) { F32x16 result; EDGELLM_EACH_LANE(a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i]); }
+static inline F32x16 Abs(F32x16 a) { F32x16 result; EDGELLM_EACH_LANE(__builtin_fabsf(a.lane[i])); }
+static inline F32x16 Fma(F32x16 a, F32x16 b, F32x16 c) { F32x16 result; EDGELLM_EACH_LANE(__builtin_fmaf(a.lane[i], b.lane[i], c.lane[i])); }
+
+static inline float RoundEvenLane(float x) {
+  // Adding and subtracting 1.5 * 2^23 rounds to even; from 2^22 on the trick would lose bits, but nothing here is so large.
+  const float magic = 12582912.0f;
+  return (x + magic) - magic;
+}
+static inline F32x16 RoundEven(F32x16 a) { F32x16 result; EDGELLM_EACH_LANE(RoundEvenLane(a.lane[i])); }
+
+static inline float ReduceAdd(F32x16 v) {
+  for (int width = 8; width > 0; width /= 2) {
+    for (int i = 0; i < width; ++i) v.lane[i] += v.lane[i + width];
+  }
+  return v.lane[0];
+}
+static inline float ReduceMax(F32x16 v) {
+  float highest = v.lane[0];
+  for (int i = 1; i < 16; ++i) highest = v.lane[i] > highest ? v.lane[i] : highest;
+  return highest;
+}
+
+/// x * 2^n for whole n in [-126, 127].
+static inline F32x16 ScaleByPowerOfTwo(F32x16 x, F32x16 n) {
+  F32x16 result;
+  for (int i = 0; i < 16; ++i) {
+    const uint32_t bits = static_cast<uint32_t>(static_cast<int32_t>(n.lane[i]) + 127) << 23;
+    float power;
+    __builtin_memcpy(&power, &bits, 4);
+    result.lane[i] = x.lane[i] * power;
+  }
+  return result;
+}
+
+/// Whole floats to int8, held to -127..127 (NaN becomes -127 or 127).
+static inline void StoreCodes(int8_t* to, F32x16 value) {
+  for (int i = 0; i < 16; ++i) {
+    const float low = value.lane[i] > -127.0f ? value.lane[i] : -127.0f;
+    to[i] = static_cast<int8_t>(low < 127.0f ? low : 127.0f);
+  }
+}
+
+static inline float F16Lane(uint16_t half) {
+  const uint32_t magnitude = static_cast<uint32_t>(half & 0x7fffu) << 13;
+  const uint32_t sign = static_cast<uint32_t>(half & 0x8000u) << 16;
+  const uint32_t power = 0x77800000u;  // 2^112 moves the exponent's bias and normalises subnormals
+  float value, factor;
+  __builtin_memcpy(&value, &magnitude, 4);
+  __builtin_memcpy(&factor, &power, 4);
+  value *= factor;
+  uint32_t bits;
+  __builtin_memcpy(&bits, &value, 4);
+  if (magnitude >= 0x0f800000u) bits |= 0x7f800000u;
+  bits |= sign;
+  __builtin_memcpy(&value, &bits, 4);
+  return value;
+}
+static inline uint16_t HalfLane(float value) {
+  uint32_t bits;
+  __builtin_memcpy(&bits, &value, 4);
+  const uint32_t sign = (bits >> 16) & 0x8000u, magnitude = bits & 0x7fffffffu;
+  if (magnitude > 0x7f800000u) return static_cast<uint16_t>(sign | 0x7e00u | ((magnitude >> 13) & 0x3ffu));
+  if (magnitude >= 0x477ff000u) return static_cast<uint16_t>(sign | 0x7c00u);
+  if (magnitude < 0x38800000u) {
+    float shifted;
+    __builtin_memcpy(&shifted, &magnitude, 4);
+    shifted += 0.5f;  // leaves the subnormal's mantissa, rounded, in the low bits
+    __builtin_memcpy(&bits, &shifted, 4);
+    return static_cast<uint16_t>(sign | (bits - 0x3f000000u));
+  }
+  return static_cast<uint16_t>(sign | ((magnitude + 0xfffu + ((magnitude >> 13) & 1u) - 0x38000000u) >> 13));
+}
+
+static inline F32x16 LoadAs(const float* from) { return Load(from); }
+static inline F32x16 LoadAs(const uint16_t* from) { F32x16 result; EDGELLM_EACH_LANE(F16Lane(from[i])); }
+static inline F32x16 LoadAs(const Bf16* from) {
+  F32x16 result;
+  for (int i = 0; i < 16; ++i) {
+    const uint32_t bits = static_cast<uint32_t>(from[i].bits) << 16;
+    __builtin_memcpy(&result.lane[i], &bits, 4);
+  }
+  return result;
+}
+static inline void StoreAs(float* to, F32x16 value) { Store(to, value); }
+static inline void StoreAs(uint16_t* to, F32x16 value) { for (int i = 0; i < 16; ++i) to[i] = HalfLane(value.lane[i]); }
+
+static inline I32x16 ZeroI32() { I32x16 result; EDGELLM_EACH_LANE(0); }
+static inline I32x16 Set1I32(int32_t value) { I32x16 result; EDGELLM_EACH_LANE(value); }
+static inline I32x16 SubI32(I32x16 a, I32x16 b) { I32x16 result; EDGELLM_EACH_LANE(a.lane[i] - b.lane[i]); }
+static inline F32x16 ToFloat(I32x16 a) { F32x16 result; EDGELLM_EACH_LANE(static_cast<float>(a.lane[i])); }
+
+static inline Line LoadLine(const uint8_t* from) {
+  Line line;
+  __builtin_memcpy(line.byte, from, 64);
+  return line;
+}
+/// Four activation codes, repeated for every row.
+static inline Line Broadcast4(const int8_t* from) {
+  Line line;
+  for (int i = 0; i < 64; i += 4) __builtin_memcpy(line.byte + i, from, 4);
+  return line;
+}
+/// (byte >> kShift) & kMask
+template <int kShift, int kMask>
+static inline Line Bits(Line line) {
+  for (int i = 0; i < 64; ++i) line.byte[i] = static_cast<uint8_t>((line.byte[i] >> kShift) & kMask);
+  return line;
+}
+/// sum[row] += four products of unsigned codes (0..15) and activation codes.
+static inline I32x16 DotCodes(I32x16 sum, Line codes, Line x) {
+  for (int i = 0; i < 64; ++i) sum.lane[i / 4] += static_cast<int32_t>(codes.byte[i]) * static_cast<int8_t>(x.byte[i]);
+  return sum;
+}
+/// The same for signed codes; the result exceeds the true dot by kInt8Offset times the sum of the activation codes.
+static inline I32x16 DotInt8(I32x16 sum, Line codes, Line x) {
+  for (int i = 0; i < 64; ++i) {
+    sum.lane[i / 4] += static_cast<int32_t>(static_cast<int8_t>(codes.byte[i])) * static_cast<int8_t>(x.byte[i]);
+  }
+  return sum;
+}
+
+#undef EDGELLM_EACH_LANE

@@ -1,0 +1,93 @@
+// What an instruction set offers to the CPU backend: plain functions over plain structs. Compiled once per instruction
+// set (isa/*.cc) from the same kernels (kernels/*.h); all of them give the same bits (quant/activation.h). This header
+// is included by translation units with wide -m flags: it must define no inline function and use no template.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace edgellm::cpu {
+
+/// Rows of a matrix that are computed together: one per vector lane. Buffers of floats are padded to this many with
+/// zeros.
+inline constexpr int kLanes = 16;
+/// Activation codes are padded with zeros to a multiple of this many: the most values of a row in one 64-byte line.
+inline constexpr int kCodePadding = 16;
+
+/// Activation groups whose absmax is below this count as zeros (kSmallestActivation of quant/activation.h).
+inline constexpr float kSmallestGroup = 1e-30f;
+
+enum class Packing : uint8_t { kF32, kF16, kBf16, kInt8, kInt4, kInt4Zero, kTernary };
+
+/// A matrix repacked so that each 64-byte load feeds 16 rows (made by packing.cc):
+///   integers  codes[tile][block][row 16][4]: byte i of a row holds k = block * per_block + 4 * plane + i, where plane
+///   is
+///             the byte (int8), the nibble (int4, low first) or the bit pair (ternary, lowest first)
+///   floats    codes[tile][k][row 16]
+///   scales    [tile][group][row 16], f16 for int8 and int4, f32 for ternary; zeros likewise, f16
+/// Rows past the last have scale 0, so that they come out as 0.
+struct PackedMatrix {
+  Packing packing;
+  int64_t rows, cols, tiles;
+  int64_t group;  // values of a row per scale
+  int64_t groups;
+  int64_t blocks;  // 64-byte lines per tile
+  const uint8_t* codes;
+  const uint8_t* scales;
+  const uint8_t* zeros;
+};
+
+/// The activations that a linear layer reads, one row per token. Quantised ones for integer packings, floats else.
+struct LinearInput {
+  const float* values;  // [token][value_stride]
+  size_t value_stride;
+  const int8_t* codes;  // [token][code_stride]
+  size_t code_stride;
+  const float* scales;  // [token][scale_stride]: one per weight group, or a single one (scale_step 0)
+  size_t scale_stride;
+  size_t scale_step;    // 1: scales[group]; 0: scales[0] for all
+  const int32_t* sums;  // [token][sum_stride]: sum of the codes in each weight group
+  size_t sum_stride;
+};
+
+/// Where a linear layer's rows go: y[token][stride]; columns tile * 16 ... are written whole.
+struct LinearOutput {
+  float* values;
+  size_t stride;
+  const float* bias;  // [tiles * 16] or null
+  bool add;           // y += instead of y =
+};
+
+/// Attention of one token for the query heads that share a key/value head.
+struct AttendTask {
+  const float* query;    // [heads][head_dim]
+  const uint8_t* cache;  // this layer and key/value head in page 0: keys [head_dim][16], then values [16][padded_dim]
+  size_t page_stride;    // bytes between pages
+  const int32_t* pages;  // page ids of the sequence
+  int64_t context;       // positions to look at: 0 .. context - 1
+  int heads, head_dim, padded_dim;
+  float scale;
+  bool f16;        // the cache's element type, else f32
+  float* out;      // [heads][head_dim]
+  float* scratch;  // [heads][padded_dim + 48]
+};
+
+struct KernelTable {
+  const char* name;
+  void (*linear)(const PackedMatrix& matrix, int64_t first_tile, int64_t last_tile, const LinearInput& in,
+                 int64_t tokens, const LinearOutput& out);
+  /// codes[padded n], scales[groups of `group`], sums[groups of `sum_group`]; n values, x padded with zeros.
+  void (*quantize)(const float* x, int64_t n, int64_t group, int64_t sum_group, float floor, int8_t* codes,
+                   float* scales, int32_t* sums);
+  /// out = x * weight / sqrt(mean(x^2) + epsilon) over n values; weight null: x unchanged. Buffers padded.
+  void (*rms_norm)(const float* x, const float* weight, int64_t n, float epsilon, float* out);
+  /// out = activation(gate) * up; n a multiple of 16. relu2: max(x,0)^2 instead of x*sigmoid(x).
+  void (*gate)(bool relu2, const float* gate, const float* up, int64_t n, float* out);
+  /// Rotates one head in place: pairs (x[i], x[i + half]) by the angle whose cosine and sine are given, [half] each.
+  void (*rotate)(float* x, const float* cosine, const float* sine, int64_t half);
+  /// Writes one position's key and value of one head into its page (layout as in AttendTask).
+  void (*store)(const float* key, const float* value, uint8_t* page, int slot, int head_dim, int padded_dim, bool f16);
+  void (*attend)(const AttendTask& task);
+};
+
+}  // namespace edgellm::cpu

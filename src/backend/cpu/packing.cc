@@ -1,0 +1,134 @@
+// See packing.h.
+#include "backend/cpu/packing.h"
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "base/error.h"
+#include "quant/activation.h"
+#include "quant/codec.h"
+
+namespace edgellm::cpu {
+namespace {
+
+static_assert(kSmallestGroup == kSmallestActivation, "the kernels keep a copy because they include nothing");
+
+Packing PackingOf(const WeightFormat& format) {
+  switch (format.kind) {
+    case WeightKind::kF32:
+      return Packing::kF32;
+    case WeightKind::kF16:
+      return Packing::kF16;
+    case WeightKind::kBf16:
+      return Packing::kBf16;
+    case WeightKind::kInt8:
+      return Packing::kInt8;
+    case WeightKind::kInt4:
+      return format.zero_point ? Packing::kInt4Zero : Packing::kInt4;
+    case WeightKind::kTernary:
+      return Packing::kTernary;
+  }
+  return Packing::kF32;
+}
+
+/// Planes in a line: how many times 4 values of a row one 64-byte line holds.
+int64_t Planes(Packing packing) {
+  switch (packing) {
+    case Packing::kInt4:
+    case Packing::kInt4Zero:
+      return 2;
+    case Packing::kTernary:
+      return 4;
+    default:
+      return 1;
+  }
+}
+
+struct RowRange {
+  int64_t first, last;
+};
+
+template <typename Element>
+void PackFloats(const WeightView& view, RowRange rows, uint8_t* codes) {
+  Element* out = reinterpret_cast<Element*>(codes);
+  for (int64_t row = rows.first; row < rows.last; ++row) {
+    const Element* in = reinterpret_cast<const Element*>(view.RowCodes(row));
+    Element* lane = out + row / kLanes * view.cols * kLanes + row % kLanes;
+    for (int64_t k = 0; k < view.cols; ++k) std::memcpy(lane + k * kLanes, in + k, sizeof(Element));
+  }
+}
+
+void PackCodes(const WeightView& view, const PackedMatrix& m, RowRange rows, uint8_t* codes) {
+  const int64_t planes = Planes(m.packing);
+  const int bits = 8 / static_cast<int>(planes);
+  const int lift = view.format.kind == WeightKind::kTernary ? 1 : 0;  // -1..1 becomes 0..2
+  std::vector<int8_t> row_codes(static_cast<size_t>(view.cols));
+  for (int64_t row = rows.first; row < rows.last; ++row) {
+    DecodeCodes(view, row, row_codes);
+    uint8_t* tile = codes + row / kLanes * m.blocks * 64 + row % kLanes * 4;
+    for (int64_t k = 0; k < view.cols; ++k) {
+      const int64_t block = k / (4 * planes), within = k % (4 * planes);
+      const auto code = static_cast<unsigned>(static_cast<uint8_t>(row_codes[static_cast<size_t>(k)] + lift));
+      tile[block * 64 + within % 4] |= static_cast<uint8_t>(code << (static_cast<int>(within / 4) * bits));
+    }
+  }
+}
+
+void PackScales(const WeightView& view, const PackedMatrix& m, RowRange rows, uint8_t* scales, uint8_t* zeros) {
+  const size_t bytes = view.format.ScaleBytes();
+  for (int64_t row = rows.first; row < rows.last; ++row) {
+    for (int64_t g = 0; g < m.groups; ++g) {
+      const size_t to = static_cast<size_t>((row / kLanes * m.groups + g) * kLanes + row % kLanes);
+      std::memcpy(scales + to * bytes, view.RowScales(row) + static_cast<size_t>(g) * bytes, bytes);
+      if (zeros != nullptr) std::memcpy(zeros + to * 2, view.RowZeros(row) + static_cast<size_t>(g) * 2, 2);
+    }
+  }
+}
+
+}  // namespace
+
+BoundMatrix Pack(const WeightView& view, WorkerPool& workers) {
+  BoundMatrix bound;
+  PackedMatrix& m = bound.matrix;
+  m.packing = PackingOf(view.format);
+  m.rows = view.rows;
+  m.cols = view.cols;
+  m.tiles = (view.rows + kLanes - 1) / kLanes;
+  const bool is_float = view.format.is_float();
+  m.group = is_float ? view.cols : view.format.GroupSize(view.cols);
+  m.groups = is_float ? 0 : view.format.Groups(view.cols);
+  m.blocks = is_float ? 0 : (view.cols + 4 * Planes(m.packing) - 1) / (4 * Planes(m.packing));
+  const size_t element = is_float ? view.format.RowBytes(1) : 0;
+  const auto tiles = static_cast<size_t>(m.tiles);
+  const size_t code_bytes =
+      is_float ? tiles * static_cast<size_t>(m.cols) * kLanes * element : tiles * static_cast<size_t>(m.blocks) * 64;
+  const size_t scale_bytes = tiles * static_cast<size_t>(m.groups) * kLanes * view.format.ScaleBytes();
+  const size_t zero_bytes = view.format.zero_point ? tiles * static_cast<size_t>(m.groups) * kLanes * 2 : 0;
+  bound.memory = Buffer(code_bytes + scale_bytes + zero_bytes);
+  auto* codes = bound.memory.as<uint8_t>();
+  m.codes = codes;
+  m.scales = codes + code_bytes;
+  m.zeros = zero_bytes > 0 ? codes + code_bytes + scale_bytes : nullptr;
+  auto* scales = codes + code_bytes;
+  auto* zeros = zero_bytes > 0 ? scales + scale_bytes : nullptr;
+  workers.Run([&](int worker) {
+    const auto [first, last] = SliceOf(m.tiles, worker, workers.size());
+    const RowRange rows{first * kLanes, std::min(last * kLanes, view.rows)};
+    switch (m.packing) {
+      case Packing::kF32:
+        PackFloats<uint32_t>(view, rows, codes);
+        break;
+      case Packing::kF16:
+      case Packing::kBf16:
+        PackFloats<uint16_t>(view, rows, codes);
+        break;
+      default:
+        PackCodes(view, m, rows, codes);
+        PackScales(view, m, rows, scales, zeros);
+    }
+  });
+  return bound;
+}
+
+}  // namespace edgellm::cpu
