@@ -1,0 +1,143 @@
+// What the tests of model and convert share: a folder that goes away, a tiny model in any format, and what every error
+// must look like.
+#pragma once
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <random>
+#include <string>
+#include <unistd.h>
+
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "base/utf8.h"
+#include "model/lower.h"
+#include "model/model.h"
+
+namespace edgellm {
+
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    std::string name = (std::filesystem::temp_directory_path() / "edgellm_test_XXXXXX").string();
+    path_ = mkdtemp(name.data());
+  }
+  ~TemporaryFolder() { std::filesystem::remove_all(path_); }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+  std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+inline void WriteText(const std::filesystem::path& path, std::string_view text) {
+  std::ofstream(path, std::ios::binary) << text;
+}
+
+/// Runs `action`, expects an Error of `code` (any, when left out), and returns its text.
+inline std::string ErrorOf(const std::function<void()>& action, std::optional<ErrorCode> code = {}) {
+  try {
+    action();
+  } catch (const Error& error) {
+    const std::string text = error.what();
+    EXPECT_EQ(static_cast<int>(error.code()), static_cast<int>(code.value_or(error.code()))) << text;
+    EXPECT_EQ(text.find('\n'), std::string::npos) << text;
+    EXPECT_TRUE(utf8::IsValid(text)) << text;
+    EXPECT_FALSE(text.empty());
+    return text;
+  }
+  ADD_FAILURE() << "no Error was thrown";
+  return {};
+}
+
+/// True if `action` succeeds; where it throws, the Error must be a proper one. Anything else fails the test.
+inline bool SucceedsOrFailsCleanly(const std::function<void()>& action) {
+  try {
+    action();
+    return true;
+  } catch (const Error& error) {
+    const std::string text = error.what();
+    EXPECT_EQ(text.find('\n'), std::string::npos) << text;
+    EXPECT_TRUE(utf8::IsValid(text)) << text;
+  } catch (const std::exception& error) {
+    ADD_FAILURE() << "not an Error: " << error.what();
+  }
+  return false;
+}
+
+#define EXPECT_CONTAINS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)
+
+inline ModelConfig SampleConfig() {
+  ModelConfig config;
+  config.family = "llama";
+  config.hidden = 24;
+  config.layers = 2;
+  config.heads = 4;
+  config.kv_heads = 2;
+  config.head_dim = 6;
+  config.ffn = 40;
+  config.vocab = 50;
+  config.max_context = 64;
+  return config;
+}
+
+/// Random values of both signs, the same for the same seed.
+inline std::vector<float> RandomValues(size_t count, unsigned seed) {
+  std::mt19937 generator(seed);
+  std::normal_distribution<float> normal(0.0f, 0.5f);
+  std::vector<float> values(count);
+  for (float& value : values) value = normal(generator);
+  return values;
+}
+
+/// A whole model of random weights; matrices in `format`, vectors in f32.
+inline Model SampleModel(const WeightFormat& format, const ModelConfig& config = SampleConfig()) {
+  Model model;
+  model.name = "sample";
+  model.config = config;
+  unsigned seed = 1;
+  for (const WeightSlot& slot : Lower(config).weights) {
+    const bool is_vector = slot.rows == 1;
+    const WeightFormat used = is_vector ? WeightFormat{} : format;
+    const auto values = RandomValues(static_cast<size_t>(slot.rows * slot.cols), seed++);
+    Tensor tensor = EncodeTensor(used, slot.rows, slot.cols, [&](int64_t row) {
+      return std::span(values).subspan(static_cast<size_t>(row * slot.cols), static_cast<size_t>(slot.cols));
+    });
+    tensor.is_vector = is_vector;
+    model.weights.Add(slot.name, std::move(tensor));
+  }
+  model.tokenizer_json = R"({"model": {"type": "BPE"}})";
+  model.chat_template = "{{ messages[0].content }}\n";
+  model.generation.temperature = 0.7f;
+  model.generation.top_k = 20;
+  model.generation.stop_tokens = {2, 7};
+  model.generation.stop_strings = {"\n\n", "</s>"};
+  model.provenance = {.source = "sample",
+                      .source_format = "huggingface",
+                      .source_digest = std::string(64, 'a'),
+                      .recipe_json = R"({"linear":"int4-g32"})",
+                      .created_by = "edgellm test",
+                      .notes = {"a note"}};
+  model.golden = {{{1, 2, 3}, {4, 5}}, {{49}, {}}};
+  return model;
+}
+
+/// The bytes of all planes of a weight.
+inline std::string PlanesText(const WeightView& view) {
+  const auto rows = static_cast<size_t>(view.rows);
+  const size_t groups = rows * static_cast<size_t>(view.format.Groups(view.cols));
+  std::string text(reinterpret_cast<const char*>(view.codes), rows * view.format.RowBytes(view.cols));
+  if (view.scales != nullptr) {
+    text.append(reinterpret_cast<const char*>(view.scales), groups * view.format.ScaleBytes());
+  }
+  if (view.zeros != nullptr) text.append(reinterpret_cast<const char*>(view.zeros), groups * 2);
+  return text;
+}
+
+}  // namespace edgellm
