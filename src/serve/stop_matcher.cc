@@ -1,0 +1,44 @@
+// See stop_matcher.h.
+#include "serve/stop_matcher.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/error.h"
+#include "base/utf8.h"
+
+namespace edgellm {
+
+StopMatcher::StopMatcher(std::vector<std::string> stops) : stops_(std::move(stops)) {
+  for (const auto& stop : stops_) {
+    if (stop.empty()) Fail(ErrorCode::kInvalidArgument, "a stop string must not be empty");
+    // Text is cut where a stop string begins: only a well-formed one begins where a character does.
+    if (!utf8::IsValid(stop)) Fail(ErrorCode::kInvalidArgument, "a stop string must be UTF-8");
+  }
+}
+
+std::string StopMatcher::Push(std::string_view piece) {
+  if (matched_) return {};
+  held_ += piece;
+  size_t first = std::string::npos;
+  for (const auto& stop : stops_) first = std::min(first, held_.find(stop));
+  if (first != std::string::npos) {
+    matched_ = true;
+    return std::exchange(held_, {}).substr(0, first);
+  }
+  size_t kept = 0;
+  for (const auto& stop : stops_) {
+    size_t length = std::min(stop.size() - 1, held_.size());
+    while (length > kept && !held_.ends_with(std::string_view(stop).substr(0, length))) --length;
+    kept = std::max(kept, length);
+  }
+  std::string certain = held_.substr(0, held_.size() - kept);
+  held_.erase(0, certain.size());
+  return certain;
+}
+
+std::string StopMatcher::Finish() {
+  return matched_ ? std::string() : std::exchange(held_, {});
+}
+
+}  // namespace edgellm
