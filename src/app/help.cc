@@ -1,0 +1,25 @@
+// edgellm help [VERB]
+#include <memory>
+#include <string>
+
+#include <CLI/CLI.hpp>
+
+#include "app/terminal.h"
+#include "app/verbs.h"
+#include "base/error.h"
+
+namespace edgellm::app {
+
+void AddHelp(CLI::App& app) {
+  auto name = std::make_shared<std::string>();
+  CLI::App* verb = app.add_subcommand("help", "Explain a verb");
+  verb->add_option("VERB", *name, "the verb; without one, all of them");
+  verb->callback([name, &app] {
+    if (name->empty()) return WriteOutput(app.help());
+    const auto found = app.get_subcommands([&](const CLI::App* candidate) { return candidate->get_name() == *name; });
+    if (found.empty()) Fail(ErrorCode::kInvalidArgument, "there is no verb '{}': see `edgellm help`", *name);
+    WriteOutput(found.front()->help());
+  });
+}
+
+}  // namespace edgellm::app

@@ -1,0 +1,94 @@
+// See line_editor.h.
+#include "app/line_editor.h"
+
+#include <cerrno>
+#include <clocale>
+#include <cstdio>
+#include <cstring>
+#include <langinfo.h>
+
+#include <histedit.h>
+
+#include "app/terminal.h"
+
+namespace edgellm::app {
+namespace {
+
+constexpr int kHistoryEntries = 1000;
+
+/// libedit reads characters by the locale; in the "C" locale of small systems it would take UTF-8 apart.
+void UseUtf8() {
+  std::setlocale(LC_CTYPE, "");
+  if (std::strcmp(nl_langinfo(CODESET), "UTF-8") != 0) std::setlocale(LC_CTYPE, "C.UTF-8");
+}
+
+}  // namespace
+
+struct LineEditor::State {
+  EditLine* edit = nullptr;
+  History* history = nullptr;
+  std::filesystem::path file;
+  std::string prompt;
+
+  static char* Prompt(EditLine* edit) {
+    State* self = nullptr;
+    el_get(edit, EL_CLIENTDATA, &self);
+    return self->prompt.data();
+  }
+};
+
+LineEditor::LineEditor(std::filesystem::path history_file) : state_(std::make_unique<State>()) {
+  UseUtf8();
+  State& s = *state_;
+  s.file = std::move(history_file);
+  s.history = history_init();
+  HistEvent event;
+  history(s.history, &event, H_SETSIZE, kHistoryEntries);
+  history(s.history, &event, H_SETUNIQUE, 1);
+  if (!s.file.empty()) history(s.history, &event, H_LOAD, s.file.c_str());
+  // Answers are the results and own standard output; where that is a file, the dialogue is drawn on standard error.
+  std::FILE* screen = OutputIsTerminal() ? stdout : stderr;
+  s.edit = el_init("edgellm", stdin, screen, stderr);
+  el_set(s.edit, EL_CLIENTDATA, &s);
+  el_set(s.edit, EL_PROMPT, &State::Prompt);
+  el_set(s.edit, EL_EDITOR, "emacs");
+  el_set(s.edit, EL_SIGNAL, 0);
+  el_set(s.edit, EL_HIST, history, s.history);
+  el_source(s.edit, nullptr);  // the user's ~/.editrc
+}
+
+LineEditor::~LineEditor() {
+  el_end(state_->edit);
+  history_end(state_->history);
+}
+
+LineEditor::Outcome LineEditor::Read(const std::string& prompt, std::string* line) {
+  State& s = *state_;
+  s.prompt = prompt;
+  int count = 0;
+  errno = 0;
+  const char* text = el_gets(s.edit, &count);
+  if (PendingSignal() != 0) {
+    el_reset(s.edit);  // forget what was typed of the line
+    return Outcome::kInterrupted;
+  }
+  if (text == nullptr || count <= 0) return Outcome::kEnd;
+  line->assign(text, static_cast<size_t>(count));
+  if (line->ends_with('\n')) line->pop_back();
+  return Outcome::kLine;
+}
+
+void LineEditor::Remember(const std::string& entry) {
+  if (entry.empty()) return;
+  State& s = *state_;
+  HistEvent event;
+  history(s.history, &event, H_ENTER, entry.c_str());
+  if (!keep_history_ || s.file.empty()) return;
+  std::error_code failed;
+  std::filesystem::create_directories(s.file.parent_path(), failed);
+  history(s.history, &event, H_SAVE, s.file.c_str());  // a read-only home keeps no history; the session goes on
+  using std::filesystem::perms;
+  std::filesystem::permissions(s.file, perms::owner_read | perms::owner_write, failed);  // conversations are private
+}
+
+}  // namespace edgellm::app

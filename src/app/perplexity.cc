@@ -1,0 +1,79 @@
+// edgellm perplexity MODEL FILE: how well a model predicts a plain text, scored as llama.cpp scores it.
+#include "app/perplexity.h"
+
+#include <algorithm>
+#include <memory>
+#include <string>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "app/open_model.h"
+#include "app/progress_bar.h"
+#include "app/terminal.h"
+#include "app/verbs.h"
+#include "base/error.h"
+#include "base/file.h"
+
+namespace edgellm::app {
+namespace {
+
+struct Arguments {
+  std::string model, file;
+  int context = 512;
+  BackendArguments backend;
+  bool json = false;
+};
+
+void PrintPerplexity(const Arguments& arguments) {
+  const Model model = OpenModel(arguments.model);
+  const std::string text = arguments.file == "-" ? ReadStandardInput() : ReadFile(arguments.file);
+  const Perplexity result = PerplexityOf(model, text, arguments.context, ToRuntimeOptions(arguments.backend, 0));
+  if (arguments.json) {
+    WriteJson({{"perplexity", result.value},
+               {"standard_error", result.standard_error},
+               {"mean_nll", result.mean_nll},
+               {"scored_tokens", result.scored_tokens},
+               {"windows", result.windows},
+               {"context", arguments.context}});
+  } else {
+    WriteOutput(fmt::format("perplexity: {:.4f} +/- {:.5f} ({} tokens scored in {} windows of {})\n", result.value,
+                            result.standard_error, result.scored_tokens, result.windows, arguments.context));
+  }
+}
+
+}  // namespace
+
+Perplexity PerplexityOf(const Model& model, std::string_view text, int window, const RuntimeOptions& options) {
+  if (model.tokenizer_json.empty()) Fail(ErrorCode::kUnsupported, "{}: the model came without a tokenizer", model.name);
+  const auto tokenizer = text::Tokenizer::FromJson(model.tokenizer_json, model.name);
+  const auto tokens = tokenizer.Encode(text, {.add_special = true, .parse_special = false});
+  if (window == 0) window = std::min({512, model.config.max_context, static_cast<int>(tokens.size())});
+  if (window > model.config.max_context) {
+    Fail(ErrorCode::kInvalidArgument, "windows of {} tokens are longer than the {} that the model was trained for",
+         window, model.config.max_context);
+  }
+  PerplexityOptions what;
+  what.window = window;
+  if (tokenizer.adds_bos()) what.bos = tokenizer.bos();
+  const auto limits = PerplexityLimits(window, options.kv ? *options.kv : DefaultKv(model));
+  const auto backend = BindBackend(model, limits, options);
+  ProgressBar bar(ProgressBar::Unit::kCount);
+  return MeasurePerplexity(*backend, limits, tokens, what, bar.callback());
+}
+
+void AddPerplexity(CLI::App& app) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* verb = app.add_subcommand("perplexity", "Measure how well a model predicts a plain text");
+  verb->add_option("MODEL", arguments->model, "name, file or folder")->required();
+  verb->add_option("FILE", arguments->file, "plain text, UTF-8; - for standard input")->required();
+  verb->add_option("--ctx", arguments->context, "tokens in a window")
+      ->check(CLI::Range(4, 1 << 20))
+      ->capture_default_str();
+  AddBackendOptions(*verb, &arguments->backend);
+  verb->add_flag("--json", arguments->json, "print JSON");
+  verb->callback([arguments] { PrintPerplexity(*arguments); });
+}
+
+}  // namespace edgellm::app

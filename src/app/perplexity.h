@@ -1,0 +1,15 @@
+// Perplexity of a loaded model over a text: what `edgellm perplexity` prints, and what `quantize` compares.
+#pragma once
+
+#include <string_view>
+
+#include "engine/perplexity.h"
+#include "model/model.h"
+#include "serve/runtime.h"
+
+namespace edgellm::app {
+
+/// With a progress bar. `window` 0: 512, or less where the model's context or the text is shorter.
+Perplexity PerplexityOf(const Model& model, std::string_view text, int window, const RuntimeOptions& options);
+
+}  // namespace edgellm::app
