@@ -61,6 +61,12 @@ void ValidateRope(const ModelConfig& config, std::string_view name) {
   if (config.linear_rope_factor && config.llama3_rope) {
     Fail(ErrorCode::kCorrupt, "{}: two kinds of rope scaling at once", name);
   }
+  const auto& factors = config.rope_frequency_factors;
+  if (!factors.empty() && factors.size() != static_cast<size_t>(config.head_dim / 2)) {
+    Fail(ErrorCode::kCorrupt, "{}: {} rope_frequency_factors, but {} frequencies", name, factors.size(),
+         config.head_dim / 2);
+  }
+  for (const float factor : factors) ValidateNumber(factor, "rope_frequency_factors", name);
   if (!config.llama3_rope) return;
   const auto& rope = *config.llama3_rope;
   ValidateNumber(rope.factor, "llama3_rope.factor", name);
@@ -74,6 +80,15 @@ void ValidateRope(const ModelConfig& config, std::string_view name) {
     Fail(ErrorCode::kCorrupt, "{}: llama3_rope.original_context is {}, not from 1 to {}", name, rope.original_context,
          kMaxContext);
   }
+}
+
+std::vector<float> ReadFactors(const JsonFields& fields) {
+  const auto& list = fields.Value("rope_frequency_factors");
+  const auto is_number = [](const auto& value) { return value.is_number(); };
+  if (!list.is_array() || !std::all_of(list.begin(), list.end(), is_number)) {
+    Fail(ErrorCode::kCorrupt, "{}: rope_frequency_factors is not a list of numbers", fields.name());
+  }
+  return list.get<std::vector<float>>();
 }
 
 }  // namespace
@@ -114,6 +129,7 @@ nlohmann::ordered_json ToJson(const ModelConfig& config) {
                            {"original_context", config.llama3_rope->original_context}};
   }
   if (config.linear_rope_factor) json["linear_rope_factor"] = *config.linear_rope_factor;
+  if (!config.rope_frequency_factors.empty()) json["rope_frequency_factors"] = config.rope_frequency_factors;
   for (const auto& [text, value] : kActivations) {
     if (value == config.activation) json["activation"] = text;
   }
@@ -139,6 +155,7 @@ ModelConfig ConfigFromJson(const nlohmann::ordered_json& json, std::string_view 
   if (fields.Has("linear_rope_factor")) {
     config.linear_rope_factor = static_cast<float>(fields.Number("linear_rope_factor", kLeastFactor, kMostFactor));
   }
+  if (fields.Has("rope_frequency_factors")) config.rope_frequency_factors = ReadFactors(fields);
   const std::string activation = fields.Text("activation");
   const auto* found = std::find_if(kActivations.begin(), kActivations.end(),
                                    [&](const auto& entry) { return entry.first == activation; });

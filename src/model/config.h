@@ -27,6 +27,9 @@ struct ModelConfig {
   float rope_theta = 10000.0f;
   std::optional<Llama3RopeScaling> llama3_rope;
   std::optional<float> linear_rope_factor;  // positions divided by this
+  // [head_dim / 2] or empty: rotary frequency i is divided by entry i. GGUF files carry scaling in this form; where the
+  // factors are those of llama3_rope, importers set that instead.
+  std::vector<float> rope_frequency_factors;
   Activation activation = Activation::kSilu;
   bool tied_head = false;  // logits use the embedding table
   bool qkv_bias = false, output_bias = false, ffn_bias = false;

@@ -30,6 +30,7 @@ std::vector<float> InverseFrequencies(const ModelConfig& config) {
     float frequency = 1.0f / power;
     if (config.linear_rope_factor) frequency /= *config.linear_rope_factor;
     if (config.llama3_rope) frequency = Llama3Frequency(frequency, *config.llama3_rope);
+    if (!config.rope_frequency_factors.empty()) frequency /= config.rope_frequency_factors[static_cast<size_t>(i / 2)];
     frequencies.push_back(frequency);
   }
   return frequencies;

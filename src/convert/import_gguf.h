@@ -1,0 +1,19 @@
+// GGUF from memory: the part of ImportGguf (import.h) that touches no file, for tests and fuzzing.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "base/progress.h"
+#include "model/model.h"
+
+namespace edgellm {
+
+/// `owner` keeps the bytes alive: float tensors point into them. Throws Error: kCorrupt, kUnsupported, one line that
+/// opens with `name`.
+Model ImportGgufBytes(std::span<const std::byte> bytes, std::string_view name, std::shared_ptr<const void> owner,
+                      const Progress& progress);
+
+}  // namespace edgellm
