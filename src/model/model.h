@@ -28,12 +28,12 @@ struct GenerationDefaults {
 
 /// Where the weights came from and what was done to them.
 struct Provenance {
-  std::string source;              // file or folder name as given (no absolute path)
-  std::string source_format;       // "huggingface", "gguf", "llama2c"
-  std::string source_digest;       // SHA-256 over the source's weight files in name order
-  std::string recipe_json;         // the quantisation recipe: an object; "{}" when nothing was quantised
-  std::string created_by;          // "edgellm 0.1.0"
-  std::vector<std::string> notes;  // what was left out or changed, a line each, for people
+  std::string source;                   // file or folder name as given (no absolute path)
+  std::string source_format;            // "huggingface", "gguf", "llama2c"
+  std::string source_digest;            // SHA-256 over the source's weight files in name order
+  std::string recipe_json;              // the quantisation recipe: an object; "{}" when nothing was quantised
+  std::string created_by;               // "edgellm 0.1.0"
+  std::vector<std::string> notes = {};  // what was left out or changed, a line each, for people
 };
 
 struct Model {
