@@ -13,6 +13,24 @@ packages_test=(
   g++-aarch64-linux-gnu qemu-user-static
 )
 
+# For the arm64 cross build: the same libraries for that architecture, where the system offers them.
+packages_arm64=(
+  libssl-dev:arm64 libpcre2-dev:arm64 libutf8proc-dev:arm64 libfmt-dev:arm64 libedit-dev:arm64 libgtest-dev:arm64
+  librapidcheck-dev:arm64
+)
+
+# as_root COMMAND...: runs it, by way of sudo where needed.
+as_root() {
+  if [[ $(id -u) -eq 0 ]]; then
+    "$@"
+  elif command -v sudo >/dev/null; then
+    sudo "$@"
+  else
+    echo "error: this needs root: $*" >&2
+    return 1
+  fi
+}
+
 # install_packages NAME...: installs what is missing and says so; does nothing when all is there.
 install_packages() {
   local missing=() name
@@ -22,12 +40,20 @@ install_packages() {
     dpkg-query -W -f='${Status}' "$name" 2>/dev/null | grep -q 'ok installed' || missing+=("$name")
   done
   [[ ${#missing[@]} -eq 0 ]] && return 0
-  local sudo=()
-  if [[ $(id -u) -ne 0 ]]; then
-    command -v sudo >/dev/null || { echo "error: these packages are missing and need root to install: ${missing[*]}" >&2; return 1; }
-    sudo=(sudo)
-  fi
   echo "installing Debian packages: ${missing[*]}" >&2
-  "${sudo[@]}" apt-get update -qq >&2
-  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
+  as_root apt-get update -qq >&2
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
+}
+
+# install_arm64_packages: adds the architecture first; fails where the system's mirrors do not carry it.
+install_arm64_packages() {
+  if [[ $(dpkg --print-architecture) == arm64 ]]; then return 1; fi  # already there: the dev build is the arm64 build
+  if ! dpkg --print-foreign-architectures | grep -qx arm64; then
+    as_root dpkg --add-architecture arm64
+    if ! as_root apt-get update -qq >&2 || ! apt-cache show libssl-dev:arm64 >/dev/null 2>&1; then
+      as_root dpkg --remove-architecture arm64
+      return 1
+    fi
+  fi
+  install_packages "${packages_arm64[@]}"
 }

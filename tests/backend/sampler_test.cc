@@ -1,5 +1,5 @@
-// The sampler against its definition (plan/sampling.h): a plain re-statement of it on small vocabularies, the distribution of
-// many draws by a chi-squared test, and the edges.
+// The sampler against its definition (plan/sampling.h): a plain re-statement of it on small vocabularies, the
+// distribution of many draws by a chi-squared test, and the edges.
 #include "backend/sampler.h"
 
 #include <algorithm>
@@ -35,8 +35,9 @@ std::map<int32_t, double> Distribution(std::vector<float> logits, const Sampling
   if (p.temperature == 0) return {{order[0], 1.0}};
   std::vector<double> weights;
   for (int32_t id : order) {
-    weights.push_back(std::exp((static_cast<double>(logits[static_cast<size_t>(id)]) - logits[static_cast<size_t>(order[0])]) /
-                               static_cast<double>(p.temperature)));
+    weights.push_back(
+        std::exp((static_cast<double>(logits[static_cast<size_t>(id)]) - logits[static_cast<size_t>(order[0])]) /
+                 static_cast<double>(p.temperature)));
   }
   if (p.top_k > 0 && static_cast<size_t>(p.top_k) < weights.size()) weights.resize(static_cast<size_t>(p.top_k));
   const double total = std::accumulate(weights.begin(), weights.end(), 0.0);
@@ -69,8 +70,10 @@ void ExpectDrawsFollow(const SamplingParameters& parameters, const std::vector<f
     const double mean = probability * kDraws;
     chi_squared += (seen[token] - mean) * (seen[token] - mean) / std::max(mean, 1e-9);
   }
-  for (const auto& [token, count] : seen) EXPECT_TRUE(count == 0 || expected.count(token)) << "drew excluded id " << token;
-  // The 99.99 % quantile of chi-squared, by Wilson and Hilferty; the draws are fixed by the seed, so this never flickers.
+  for (const auto& [token, count] : seen)
+    EXPECT_TRUE(count == 0 || expected.count(token)) << "drew excluded id " << token;
+  // The 99.99 % quantile of chi-squared, by Wilson and Hilferty; the draws are fixed by the seed, so this never
+  // flickers.
   const double k = std::max<double>(1, static_cast<double>(expected.size()) - 1);
   const double quantile = k * std::pow(1 - 2 / (9 * k) + 3.72 * std::sqrt(2 / (9 * k)), 3);
   EXPECT_LT(chi_squared, quantile + 1e-6);
@@ -93,7 +96,9 @@ SamplingParameters Plain() {
   return p;
 }
 
-TEST(Sampler, DrawsFollowTheWholeDistribution) { ExpectDrawsFollow(Plain(), SomeLogits(30, 1)); }
+TEST(Sampler, DrawsFollowTheWholeDistribution) {
+  ExpectDrawsFollow(Plain(), SomeLogits(30, 1));
+}
 
 TEST(Sampler, DrawsFollowEachFilter) {
   const auto logits = SomeLogits(30, 2);
@@ -140,7 +145,8 @@ TEST(Sampler, SeedAndDrawDecideAlone) {
   }
   Sampler sampler(50);
   for (uint64_t draw = 50; draw-- > 0;) {
-    second.insert(second.begin(), sampler.Sample(logits, {.parameters = &p, .recent = {}, .bias = {}, .draw = draw}).token);
+    second.insert(second.begin(),
+                  sampler.Sample(logits, {.parameters = &p, .recent = {}, .bias = {}, .draw = draw}).token);
   }
   EXPECT_EQ(first, second);
   p.seed = 43;

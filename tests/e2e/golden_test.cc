@@ -1,5 +1,5 @@
-// Whole models against references that owe nothing to this program: tests/golden (PyTorch transformers), on the reference
-// backend and on every instruction set that this machine runs.
+// Whole models against references that owe nothing to this program: tests/golden (PyTorch transformers), on the
+// reference backend and on every instruction set that this machine runs.
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
@@ -47,12 +47,13 @@ GoldenPrompts ReadGolden(const std::string& name) {
 class EachCheckpoint : public testing::TestWithParam<std::string> {};
 
 TEST_P(EachCheckpoint, LogitsAgreeWithTransformers) {
-  const Model model = LoadModel(kGolden / GetParam());
+  const Model model = ImportHuggingFace(kGolden / GetParam(), {});
   const GoldenPrompts golden = ReadGolden(GetParam());
   for (const Target& target : AllTargets()) {
     for (size_t i = 0; i < golden.ids.size(); ++i) {
       const auto logits = AllLogits(model, target, golden.ids[i]);
-      const auto* expected = reinterpret_cast<const float*>(golden.logits.tensors.at("logits." + std::to_string(i)).bytes.data());
+      const auto* expected =
+          reinterpret_cast<const float*>(golden.logits.tensors.at("logits." + std::to_string(i)).bytes.data());
       double error = 0, norm = 0;
       for (const auto& row : logits) {
         for (float value : row) {
@@ -67,7 +68,7 @@ TEST_P(EachCheckpoint, LogitsAgreeWithTransformers) {
 }
 
 TEST_P(EachCheckpoint, GreedyIdsAreThoseOfTransformers) {
-  const Model model = LoadModel(kGolden / GetParam());
+  const Model model = ImportHuggingFace(kGolden / GetParam(), {});
   const GoldenPrompts golden = ReadGolden(GetParam());
   for (const Target& target : AllTargets()) {
     for (size_t i = 0; i < golden.ids.size(); ++i) {

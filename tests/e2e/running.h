@@ -35,15 +35,22 @@ inline std::unique_ptr<Backend> Bind(const Model& model, const Target& target, c
 }
 
 /// Logits of every position of `ids`, in one forward: [position][vocab].
-inline std::vector<std::vector<float>> AllLogits(const Model& model, const Target& target, const std::vector<int32_t>& ids) {
+inline std::vector<std::vector<float>> AllLogits(const Model& model, const Target& target,
+                                                 const std::vector<int32_t>& ids) {
   const int count = static_cast<int>(ids.size()), pages = (count + kPageTokens - 1) / kPageTokens;
-  const auto backend = Bind(model, target, {.batch_tokens = count, .logit_rows = count, .pages = pages, .context = count,
-                                            .kv = KvType::kF32});
+  const auto backend =
+      Bind(model, target,
+           {.batch_tokens = count, .logit_rows = count, .pages = pages, .context = count, .kv = KvType::kF32});
   std::vector<int32_t> positions(ids.size()), sequences(ids.size(), 0), table(static_cast<size_t>(pages));
   std::iota(positions.begin(), positions.end(), 0);
   std::iota(table.rbegin(), table.rend(), 0);
-  backend->Forward({.tokens = ids, .positions = positions, .sequences = sequences, .pages = table,
-                    .pages_per_sequence = pages, .logit_rows = positions, .sampling = {}});
+  backend->Forward({.tokens = ids,
+                    .positions = positions,
+                    .sequences = sequences,
+                    .pages = table,
+                    .pages_per_sequence = pages,
+                    .logit_rows = positions,
+                    .sampling = {}});
   std::vector<std::vector<float>> logits;
   for (int row = 0; row < count; ++row) {
     const auto values = backend->LogitsOf(row);
@@ -77,7 +84,8 @@ inline std::map<RequestId, std::vector<int32_t>> RunAll(Engine& engine) {
   return answers;
 }
 
-inline std::vector<int32_t> Greedy(const Model& model, const Target& target, const std::vector<int32_t>& prompt, int tokens) {
+inline std::vector<int32_t> Greedy(const Model& model, const Target& target, const std::vector<int32_t>& prompt,
+                                   int tokens) {
   auto engine = MakeEngine(model, target, {.context = static_cast<int>(prompt.size()) + tokens + 1, .batch_tokens = 64},
                            KvType::kF32);
   const RequestId id = engine->Submit(GreedyRequest(prompt, tokens));

@@ -1,6 +1,6 @@
-// The engine over a backend that stands in for a model: it remembers which token lies at which place of which page, checks
-// every batch against what the pages hold, and answers with a function of the whole visible prefix. Whatever the schedule,
-// the answers must be the same, and no page may leak.
+// The engine over a backend that stands in for a model: it remembers which token lies at which place of which page,
+// checks every batch against what the pages hold, and answers with a function of the whole visible prefix. Whatever the
+// schedule, the answers must be the same, and no page may leak.
 #include "engine/engine.h"
 
 #include <map>
@@ -27,7 +27,8 @@ int32_t After(const std::vector<int32_t>& prefix) {
 
 class Recorder final : public Backend {
  public:
-  explicit Recorder(const BackendLimits& limits) : limits_(limits), places_(static_cast<size_t>(limits.pages) * kPageTokens, -1) {}
+  explicit Recorder(const BackendLimits& limits)
+      : limits_(limits), places_(static_cast<size_t>(limits.pages) * kPageTokens, -1) {}
 
   void Forward(const Batch& batch) override {
     ++forwards;

@@ -1,0 +1,54 @@
+#!/usr/bin/env python3
+"""Holds #include lines to the layers of ARCHITECTURE.md: a folder of src/ may include only what stands below it.
+
+Run from anywhere; prints each violation and exits with 1 if there is one.
+"""
+
+import pathlib
+import re
+import sys
+
+ALLOWED = {
+    "base": set(),
+    "quant": {"base"},
+    "plan": {"base", "quant"},
+    "text": {"base"},
+    "model": {"base", "quant", "plan"},
+    "backend": {"base", "quant", "plan"},
+    "convert": {"base", "quant", "plan", "model", "text"},
+    "engine": {"base", "quant", "plan", "backend"},
+    "serve": {"base", "quant", "plan", "model", "text", "convert", "backend", "engine"},
+    "app": {"base", "quant", "plan", "model", "text", "convert", "backend", "engine", "serve"},
+}
+INCLUDE = re.compile(r'^\s*#\s*include\s+(["<])([^">]+)[">]')
+CUDA = re.compile(r"^(cuda|cublas|nccl|cooperative_groups|mma\.h)")
+
+
+def main() -> int:
+    root = pathlib.Path(__file__).resolve().parent.parent / "src"
+    problems = []
+    for path in sorted(p for p in root.rglob("*") if p.suffix in {".h", ".cc", ".cu", ".cuh"}):
+        parts = path.relative_to(root).parts
+        layer = parts[0]
+        if layer not in ALLOWED:
+            problems.append(f"{path}: folder '{layer}' is not in the layer graph")
+            continue
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            match = INCLUDE.match(line)
+            if not match:
+                continue
+            quote, name = match.groups()
+            target = name.split("/")[0]
+            where = f"{path.relative_to(root.parent)}:{number}"
+            if quote == '"' and target not in ALLOWED:
+                problems.append(f"{where}: \"{name}\" does not start with a folder of src/")
+            elif quote == '"' and target != layer and target not in ALLOWED[layer]:
+                problems.append(f"{where}: {layer} must not include {target}")
+            elif CUDA.match(name) and parts[:2] != ("backend", "cuda"):
+                problems.append(f"{where}: only backend/cuda may include CUDA headers")
+    print("\n".join(problems) if problems else "includes follow the layers")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
