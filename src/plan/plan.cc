@@ -10,6 +10,8 @@ template <typename... Visitors>
 struct Overloaded : Visitors... {
   using Visitors::operator()...;
 };
+template <typename... Visitors>
+Overloaded(Visitors...) -> Overloaded<Visitors...>;  // clang 14 does not deduce it for an aggregate
 
 std::string WeightText(const Plan& plan, WeightId id) {
   const WeightSlot& slot = plan.weights[static_cast<size_t>(id)];
