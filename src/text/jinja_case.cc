@@ -27,8 +27,14 @@ bool IsNumeric(char32_t c) {
   return category == UTF8PROC_CATEGORY_ND || category == UTF8PROC_CATEGORY_NL || category == UTF8PROC_CATEGORY_NO;
 }
 
+bool IsAsciiLetter(char32_t c) {
+  return (c | 0x20) >= 'a' && (c | 0x20) <= 'z';
+}
+
 void AppendUpper(std::string& out, char32_t c) {
-  if (c == 0xdf) {
+  if (c < 0x80) {
+    out += static_cast<char>(IsAsciiLetter(c) ? c & ~char32_t{0x20} : c);
+  } else if (c == 0xdf) {
     out += "SS";
   } else {
     utf8::Append(out, static_cast<char32_t>(utf8proc_toupper(static_cast<utf8proc_int32_t>(c))));
@@ -36,7 +42,9 @@ void AppendUpper(std::string& out, char32_t c) {
 }
 
 void AppendTitle(std::string& out, char32_t c) {
-  if (c == 0xdf) {
+  if (c < 0x80) {
+    AppendUpper(out, c);
+  } else if (c == 0xdf) {
     out += "Ss";
   } else {
     utf8::Append(out, static_cast<char32_t>(utf8proc_totitle(static_cast<utf8proc_int32_t>(c))));
@@ -44,14 +52,20 @@ void AppendTitle(std::string& out, char32_t c) {
 }
 
 void AppendLower(std::string& out, char32_t c) {
-  utf8::Append(out, static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c))));
+  if (c < 0x80) {
+    out += static_cast<char>(IsAsciiLetter(c) ? c | char32_t{0x20} : c);
+  } else {
+    utf8::Append(out, static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c))));
+  }
 }
 
 /// Calls visit(code point) for each.
 template <typename Visit>
 void ForEach(std::string_view text, Visit visit) {
   while (!text.empty()) {
-    const auto decoded = utf8::Decode(text);
+    const auto decoded = static_cast<unsigned char>(text[0]) < 0x80
+                             ? utf8::Decoded{static_cast<char32_t>(text[0]), 1, utf8::Decoded::kWhole}
+                             : utf8::Decode(text);
     visit(decoded.code_point);
     text.remove_prefix(static_cast<size_t>(decoded.length));
   }

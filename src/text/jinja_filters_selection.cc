@@ -44,6 +44,7 @@ Value MapAttribute(Runtime& runtime, const Sequence& source, const Arguments& ar
 
 Value Map(Runtime& runtime, const Value& self, const BoundArguments& bound) {
   const Arguments& arguments = *bound.all;
+  if (!Truth(self)) return runtime.Generator({});  // none and 0 too: jinja2 does not ask further
   const auto source = ItemsOf(runtime, self);
   if (arguments.positional.empty()) return MapAttribute(runtime, *source, arguments);
   const Value& name = arguments.positional[0];
@@ -67,8 +68,10 @@ Value Select(Runtime& runtime, const Value& self, const BoundArguments& bound) {
     test = &Named(FindTest(NeedText(name, "the name of a test")), "test", name);
     rest = Rest(arguments, test_at + 1);
   }
+  if (!Truth(self)) return runtime.Generator({});
   std::vector<Value> items;
-  for (const Value& item : ItemsOf(runtime, self)->items) {
+  const auto given = ItemsOf(runtime, self);
+  for (const Value& item : given->items) {
     const Value subject = kByAttribute ? GetPath(runtime, item, arguments.positional[0]) : item;
     const Value result = test == nullptr ? subject : CallBuiltin(runtime, *test, subject, rest);
     if (Truth(result) == kWanted) items.push_back(item);

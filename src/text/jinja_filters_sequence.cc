@@ -60,8 +60,9 @@ Value Reverse(Runtime& runtime, const Value& self, const BoundArguments&) {
 /// What an item is compared by: an attribute of it where one is named; strings in lower case unless case counts.
 Value SortKey(Runtime& runtime, const Value& item, const Value* attribute, bool case_sensitive) {
   Value key = Given(attribute) ? GetPath(runtime, item, *attribute) : item;
-  if (!case_sensitive && key.IsString()) key = runtime.Text(Lower(key.string()));
-  return key;
+  if (case_sensitive || !key.IsString()) return key;
+  runtime.ChargeCharacters(key.string().size());
+  return runtime.Text(Lower(key.string()));
 }
 
 struct Keyed {
@@ -90,8 +91,8 @@ std::vector<Keyed> KeyedItems(Runtime& runtime, const Sequence& source, const Va
 void SortKeyed(Runtime& runtime, std::vector<Keyed>& keyed, bool reverse) {
   const auto before = [&](const Keyed& a, const Keyed& b) {
     for (size_t i = 0; i < a.keys.size(); ++i) {
-      if (LessThan(runtime, a.keys[i], b.keys[i])) return true;
-      if (LessThan(runtime, b.keys[i], a.keys[i])) return false;
+      // Equal keys need no order: jinja2 compares lists of keys, and Python's lists look for the first difference.
+      if (!Equal(runtime, a.keys[i], b.keys[i])) return LessThan(runtime, a.keys[i], b.keys[i]);
     }
     return false;
   };
@@ -161,7 +162,8 @@ Value Extreme(Runtime& runtime, const Value& self, const BoundArguments& argumen
 Value Sum(Runtime& runtime, const Value& self, const BoundArguments& arguments) {
   Value total = arguments[1] != nullptr ? *arguments[1] : Value(int64_t{0});
   if (total.IsString()) Fail(ErrorCode::kInvalidArgument, "sum does not add strings");
-  for (const Value& item : ItemsOf(runtime, self)->items) {
+  const auto given = ItemsOf(runtime, self);
+  for (const Value& item : given->items) {
     const Value part = Given(arguments[0]) ? GetPath(runtime, item, *arguments[0]) : item;
     total = Arithmetic(runtime, BinaryOperator::kAdd, total, part);
   }
@@ -198,7 +200,8 @@ Value Batch(Runtime& runtime, const Value& self, const BoundArguments& arguments
   if (size < 1 || size > INT32_MAX) Fail(ErrorCode::kInvalidArgument, "the size of a batch cannot be {}", size);
   std::vector<Value> batches, batch;
   const auto finish = [&] { batches.push_back(runtime.List(std::exchange(batch, {}))); };
-  for (const Value& item : ItemsOf(runtime, self)->items) {
+  const auto given = ItemsOf(runtime, self);
+  for (const Value& item : given->items) {
     if (static_cast<int64_t>(batch.size()) == size) finish();
     batch.push_back(item);
   }
@@ -234,9 +237,11 @@ Value SliceFilter(Runtime& runtime, const Value& self, const BoundArguments& arg
 /// Pairs of a value and the items that have it, sorted by the value. Python's pairs also have names: grouper and list.
 Value GroupBy(Runtime& runtime, const Value& self, const BoundArguments& arguments) {
   std::vector<Keyed> sorted;  // each with the pair of the key as it was and the item
-  for (const Value& item : ItemsOf(runtime, self)->items) {
+  const auto given = ItemsOf(runtime, self);
+  for (const Value& item : given->items) {
     Value key = GetPath(runtime, item, *arguments[0]);
-    if (key.IsUndefined() && arguments[1] != nullptr) key = *arguments[1];
+    if (key.IsUndefined() && arguments[1] == nullptr) FailUndefined(key.undefined());
+    if (key.IsUndefined()) key = *arguments[1];
     Value order = SortKey(runtime, key, nullptr, TruthOr(arguments[2], false));
     sorted.push_back({{std::move(order)}, runtime.MakeSequence(Sequence::Kind::kTuple, {std::move(key), item})});
   }

@@ -19,11 +19,14 @@ namespace {
 
 template <std::string (*kChange)(std::string_view)>
 Value Change(Runtime& runtime, const Value& self, const BoundArguments&) {
-  return runtime.Text(kChange(ToText(runtime, self)));
+  const std::string text = ToText(runtime, self);
+  runtime.ChargeCharacters(text.size());
+  return runtime.Text(kChange(text));
 }
 
 Value Trim(Runtime& runtime, const Value& self, const BoundArguments& arguments) {
   const std::string text = ToText(runtime, self);
+  runtime.ChargeCharacters(text.size());
   if (!Given(arguments[0])) return runtime.Text(std::string(Strip(text, Side::kBoth)));
   return runtime.Text(std::string(Strip(text, Side::kBoth, NeedText(*arguments[0], "the characters to trim"))));
 }
@@ -138,6 +141,7 @@ int64_t Truncated(double value) {
 }
 
 Value Int(Runtime& runtime, const Value& self, const BoundArguments& arguments) {
+  if (self.IsUndefined()) FailUndefined(self.undefined());
   const Value otherwise = arguments[0] != nullptr ? *arguments[0] : Value(int64_t{0});
   if (self.IsIntegral()) return Value(self.integer());
   if (self.Is(Value::Kind::kFloat)) return std::isnan(self.floating()) ? otherwise : Value(Truncated(self.floating()));
@@ -149,6 +153,7 @@ Value Int(Runtime& runtime, const Value& self, const BoundArguments& arguments) 
 }
 
 Value Float(Runtime& runtime, const Value& self, const BoundArguments& arguments) {
+  if (self.IsUndefined()) FailUndefined(self.undefined());
   if (self.IsNumber()) return Value(self.number());
   const Value otherwise = arguments[0] != nullptr ? *arguments[0] : Value(0.0);
   if (!self.IsString()) return otherwise;
@@ -193,7 +198,7 @@ Value Indent(Runtime& runtime, const Value& self, const BoundArguments& argument
   }
   const bool first = TruthOr(arguments[1], false), blank = TruthOr(arguments[2], false);
   // jinja2 adds a line end and splits into lines: an empty last line is one that the text's own end leaves.
-  const std::string text = ToText(runtime, self) + "\n";
+  const std::string text = NeedText(self, "what is indented") + "\n";
   std::string out;
   bool is_first = true;
   for (const std::string_view line : SplitLines(text, false)) {
@@ -208,7 +213,8 @@ Value Indent(Runtime& runtime, const Value& self, const BoundArguments& argument
 }
 
 Value Truncate(Runtime& runtime, const Value& self, const BoundArguments& arguments) {
-  const std::string text = ToText(runtime, self);
+  const std::string text = self.IsUndefined() ? "" : NeedText(self, "what is truncated");
+  runtime.ChargeText(text.size());
   const int64_t length = IntegerOr(arguments[0], 255, "the length");
   const std::string end = TextOr(runtime, arguments[2], "...");
   const int64_t leeway = IntegerOr(arguments[3], 5, "the leeway");
@@ -230,7 +236,9 @@ Value Center(Runtime& runtime, const Value& self, const BoundArguments& argument
 }
 
 Value WordCountFilter(Runtime& runtime, const Value& self, const BoundArguments&) {
-  return Value(static_cast<int64_t>(WordCount(ToText(runtime, self))));
+  const std::string text = ToText(runtime, self);
+  runtime.ChargeCharacters(text.size());
+  return Value(static_cast<int64_t>(WordCount(text)));
 }
 
 Value Format(Runtime& runtime, const Value& self, const BoundArguments& arguments) {

@@ -41,7 +41,9 @@ class PercentFormatter {
       }
     }
     const bool is_tuple = IsTuple();
-    const bool left_over = is_tuple ? next_ < values_.sequence().items.size() : next_ == 0 && !values_.IsDict();
+    // Python forgives what has subscripts (but a str), since it might be meant for names.
+    const bool forgiven = values_.IsDict() || values_.IsSequence();
+    const bool left_over = is_tuple ? next_ < values_.sequence().items.size() : next_ == 0 && !forgiven;
     if (left_over && !used_name_) Fail(ErrorCode::kInvalidArgument, "not all arguments are used by the format");
     return runtime_.Text(std::move(out_));
   }

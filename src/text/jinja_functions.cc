@@ -93,7 +93,8 @@ std::vector<Dict::Entry> EntriesOf(Runtime& runtime, const Arguments& arguments)
       entries = source.dict().entries();
       continue;
     }
-    for (const Value& pair : ItemsOf(runtime, source)->items) {
+    const auto pairs = ItemsOf(runtime, source);
+    for (const Value& pair : pairs->items) {
       const auto parts = ItemsOf(runtime, pair);
       if (parts->items.size() != 2) Fail(ErrorCode::kInvalidArgument, "a mapping is made of pairs");
       entries.emplace_back(parts->items[0], parts->items[1]);

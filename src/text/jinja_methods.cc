@@ -19,17 +19,20 @@ const std::string& TextOf(Runtime& runtime, const Value& self) {
 
 template <std::string (*kChange)(std::string_view)>
 Value Change(Runtime& runtime, const Value& self, const BoundArguments&) {
-  return runtime.Text(kChange(TextOf(runtime, self)));
+  runtime.ChargeCharacters(self.string().size());
+  return runtime.Text(kChange(self.string()));
 }
 
 template <Class kClass>
 Value IsAll(Runtime& runtime, const Value& self, const BoundArguments&) {
-  return Value(AllOf(TextOf(runtime, self), kClass));
+  runtime.ChargeCharacters(self.string().size());
+  return Value(AllOf(self.string(), kClass));
 }
 
 template <Side kSide>
 Value StripMethod(Runtime& runtime, const Value& self, const BoundArguments& arguments) {
-  const std::string& text = TextOf(runtime, self);
+  const std::string& text = self.string();
+  runtime.ChargeCharacters(text.size());
   if (!Given(arguments[0])) return runtime.Text(std::string(Strip(text, kSide)));
   const std::string& characters = NeedText(*arguments[0], "the characters to strip");
   runtime.ChargeText(characters.size() * 16);  // they are sorted first
@@ -177,7 +180,8 @@ Value JoinMethod(Runtime& runtime, const Value& self, const BoundArguments& argu
   const std::string& separator = TextOf(runtime, self);
   std::string out;
   bool is_first = true;
-  for (const Value& item : ItemsOf(runtime, *arguments[0])->items) {
+  const auto given = ItemsOf(runtime, *arguments[0]);
+  for (const Value& item : given->items) {
     if (!is_first) out += separator;
     is_first = false;
     runtime.ChargeText(separator.size());

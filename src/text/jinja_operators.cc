@@ -267,7 +267,9 @@ Value GetSlice(Runtime& runtime, const Value& object, const Value& start, const 
   runtime.Charge(1);
   if (object.IsUndefined()) FailUndefined(object.undefined());
   const bool is_text = object.IsString();
-  if (!is_text && !(object.IsSequence() && object.sequence().HasIndex())) return Missing(object, nullptr);
+  if (!is_text && !(object.IsSequence() && object.sequence().HasIndex())) {
+    Fail(ErrorCode::kInvalidArgument, "a {} cannot be sliced", object.TypeName());
+  }
   const auto given = [](const Value& bound) { return !bound.IsUndefined() && !bound.IsNone(); };
   const int64_t by = given(step) ? NeedInteger(step, "the step of a slice") : 1;
   if (by == 0) Fail(ErrorCode::kInvalidArgument, "the step of a slice cannot be zero");

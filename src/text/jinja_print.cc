@@ -1,6 +1,7 @@
 // str() and repr() as Python has them.
 #include <charconv>
 #include <cmath>
+#include <cstdint>
 #include <cstdlib>
 
 #include "base/error.h"
@@ -57,7 +58,10 @@ void AppendSequence(Runtime& runtime, std::string& out, const Sequence& sequence
     case Sequence::Kind::kRange: {
       const int64_t first = items.empty() ? 0 : items.front().integer();
       const int64_t step = items.size() < 2 ? 1 : items[1].integer() - first;
-      const int64_t stop = items.empty() ? 0 : items.back().integer() + step;
+      int64_t stop = 0;
+      if (!items.empty() && __builtin_add_overflow(items.back().integer(), step, &stop)) {
+        stop = step > 0 ? INT64_MAX : INT64_MIN;
+      }
       out +=
           step == 1 ? fmt::format("range({}, {})", first, stop) : fmt::format("range({}, {}, {})", first, stop, step);
       return;

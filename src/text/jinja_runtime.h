@@ -27,6 +27,8 @@ class Runtime {
   /// For reading or copying text: a step is worth 128 bytes, which keeps what a rendering can hold at once within
   /// 128 * limits.steps bytes.
   void ChargeText(size_t bytes) { Charge(bytes / 128); }
+  /// For work on each character of a text.
+  void ChargeCharacters(size_t bytes) { Charge(bytes / 16); }
   /// Before a text of this length is built: throws Error(kLimit) where it would be longer than limits.output_bytes.
   void CheckLength(size_t bytes) const {
     if (bytes > limits_.output_bytes) FailLength();

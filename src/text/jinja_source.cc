@@ -9,8 +9,8 @@ namespace edgellm::text::jinja {
 
 namespace {
 
-constexpr size_t kMostSourceBytes = 16u << 20;  // a thousand times the longest template seen; keeps offsets in 32 bits
-constexpr size_t kMostCauseBytes = 1000;        // a template may raise an exception with any text
+constexpr size_t kMostSourceBytes = 1u << 20;  // a hundred times the longest template seen
+constexpr size_t kMostCauseBytes = 1000;       // a template may raise an exception with any text
 
 std::string NormaliseLineEnds(std::string_view text) {
   std::string out;

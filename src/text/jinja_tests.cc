@@ -86,7 +86,9 @@ Value IsDivisibleBy(Runtime& runtime, const Value& self, const BoundArguments& a
 
 template <Class kClass>
 Value HasCase(Runtime& runtime, const Value& self, const BoundArguments&) {
-  return Value(AllOf(ToText(runtime, self), kClass));
+  const std::string text = ToText(runtime, self);
+  runtime.ChargeCharacters(text.size());
+  return Value(AllOf(text, kClass));
 }
 
 Value IsFilter(Runtime&, const Value& self, const BoundArguments&) {

@@ -81,11 +81,15 @@ std::string_view Strip(std::string_view text, Side side, std::optional<std::stri
     std::sort(wanted.begin(), wanted.end());
   }
   const auto goes = [&](std::string_view code_point) {
-    if (!characters) return IsSpace(utf8::Decode(code_point).code_point);
+    if (!characters) {
+      const auto first = static_cast<unsigned char>(code_point[0]);
+      return first < 0x80 ? IsSpace(first) : IsSpace(utf8::Decode(code_point).code_point);
+    }
     return std::binary_search(wanted.begin(), wanted.end(), code_point);
   };
   while (side != Side::kRight && !text.empty()) {
-    const auto length = static_cast<size_t>(utf8::Decode(text).length);
+    size_t length = 1;
+    while (length < text.size() && !StartsCodePoint(text[length])) ++length;
     if (!goes(text.substr(0, length))) break;
     text.remove_prefix(length);
   }
