@@ -7,7 +7,8 @@
 #include "convert/import.h"
 #include "model/safetensors.h"
 #include "quant/codec.h"
-#include "tests/model/model_samples.h"
+#include "tests/model/expect_error.h"
+#include "tests/model/sample_model.h"
 
 namespace edgellm {
 

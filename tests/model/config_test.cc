@@ -5,7 +5,8 @@
 #include <nlohmann/json.hpp>
 
 #include "model/family.h"
-#include "model_samples.h"
+#include "tests/model/expect_error.h"
+#include "tests/model/sample_model.h"
 
 namespace edgellm {
 namespace {

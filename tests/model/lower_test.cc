@@ -4,7 +4,8 @@
 
 #include <algorithm>
 
-#include "model_samples.h"
+#include "tests/model/expect_error.h"
+#include "tests/model/sample_model.h"
 
 namespace edgellm {
 namespace {

@@ -6,8 +6,9 @@
 
 #include "base/file.h"
 #include "model/safetensors.h"
-#include "model_samples.h"
 #include "quant/codec.h"
+#include "tests/model/expect_error.h"
+#include "tests/model/sample_model.h"
 
 namespace edgellm {
 namespace {

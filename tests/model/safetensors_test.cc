@@ -6,7 +6,8 @@
 #include <random>
 
 #include "base/half.h"
-#include "model_samples.h"
+#include "tests/model/expect_error.h"
+#include "tests/model/sample_model.h"
 
 namespace edgellm {
 namespace {
