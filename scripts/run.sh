@@ -19,7 +19,7 @@ build() {
 
 log=build/release.log
 mkdir -p build
-echo "building EdgeLLM (a few minutes the first time)" >&2
+if [[ ! -x build/release/bin/edgellm ]]; then echo "building EdgeLLM: a few minutes, this once" >&2; fi
 show() {
   local line
   while IFS= read -r line; do
@@ -32,7 +32,7 @@ show() {
 # Standard input belongs to the program, not to the build.
 if ! build </dev/null 2>&1 | show; then
   tail -n 40 "$log" >&2
-  echo "error: the build failed: the whole log is in $log" >&2
+  echo "error: the build failed: the whole log is $PWD/$log" >&2
   exit 1
 fi
 

@@ -41,7 +41,7 @@ void Convert(const Arguments& arguments) {
   const Model model = OpenModel(arguments.source);
   for (const auto& note : model.provenance.notes) WriteNote(note);
   {
-    ProgressBar bar(ProgressBar::Unit::kBytes);
+    ProgressBar bar(type ? ProgressBar::Unit::kCount : ProgressBar::Unit::kBytes);
     if (type) {
       ExportGguf(model, *type, destination, bar.callback());
     } else {

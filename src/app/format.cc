@@ -28,6 +28,7 @@ std::string HumanBytes(uint64_t bytes) {
 }
 
 std::string HumanCount(uint64_t count) {
+  if (count < 10'000) return std::to_string(count);
   return Scaled(static_cast<double>(count), 1000, {"", "K", "M", "B", "T"});
 }
 

@@ -15,10 +15,13 @@ void AddHelp(CLI::App& app) {
   CLI::App* verb = app.add_subcommand("help", "Explain a verb");
   verb->add_option("VERB", *name, "the verb; without one, all of them");
   verb->callback([name, &app] {
-    if (name->empty()) return WriteOutput(app.help());
+    if (name->empty()) {
+      // Not app.help(), which explains the chosen verb: that is this one.
+      return WriteOutput(app.get_formatter()->make_help(&app, app.get_name(), CLI::AppFormatMode::Normal));
+    }
     const auto found = app.get_subcommands([&](const CLI::App* candidate) { return candidate->get_name() == *name; });
     if (found.empty()) Fail(ErrorCode::kInvalidArgument, "there is no verb '{}': see `edgellm help`", *name);
-    WriteOutput(found.front()->help());
+    WriteOutput(found.front()->help(app.get_name()));
   });
 }
 

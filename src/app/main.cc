@@ -6,6 +6,7 @@
 #include <string>
 
 #include <CLI/CLI.hpp>
+#include <fmt/format.h>
 
 #include "app/terminal.h"
 #include "app/verbs.h"
@@ -50,12 +51,16 @@ int Main(int argc, char** argv) {
     if (app.get_subcommands().empty()) WriteOutput(app.help());
     return 0;
   } catch (const CLI::CallForHelp&) {
-    const auto chosen = app.get_subcommands();
-    WriteOutput((chosen.empty() ? app : *chosen.front()).help());
+    WriteOutput(app.help());  // the chosen verb's, where there is one
     return 0;
   } catch (const CLI::CallForVersion& version) {
     WriteOutput(std::string(version.what()) + "\n");
     return 0;
+  } catch (const CLI::ExtrasError& wrong) {
+    const bool verb_known = !app.get_subcommands().empty();
+    WriteError(verb_known ? wrong.what()
+                          : fmt::format("there is no verb '{}': see `edgellm help`", app.remaining().front()));
+    return 2;
   } catch (const CLI::ParseError& wrong) {
     WriteError(wrong.what());
     return 2;

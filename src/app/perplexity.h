@@ -1,6 +1,7 @@
 // Perplexity of a loaded model over a text: what `edgellm perplexity` prints, and what `quantize` compares.
 #pragma once
 
+#include <optional>
 #include <string_view>
 
 #include "engine/perplexity.h"
@@ -9,7 +10,8 @@
 
 namespace edgellm::app {
 
-/// With a progress bar. `window` 0: 512, or less where the model's context or the text is shorter.
-Perplexity PerplexityOf(const Model& model, std::string_view text, int window, const RuntimeOptions& options);
+/// With a progress bar. Without `window`: 512, or less where the model's context or the text is shorter.
+Perplexity PerplexityOf(const Model& model, std::string_view text, std::optional<int> window,
+                        const RuntimeOptions& options);
 
 }  // namespace edgellm::app

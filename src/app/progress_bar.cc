@@ -55,7 +55,7 @@ void ProgressBar::Draw(uint64_t done, uint64_t total, double seconds) {
   if (unit_ == Unit::kBytes) {
     tail = fmt::format("| {}/{}  {}/s", HumanBytes(done), HumanBytes(total), HumanBytes(static_cast<uint64_t>(rate)));
   } else {
-    tail = fmt::format("| {}/{}  {:.0f}/s", done, total, rate);
+    tail = fmt::format("| {}/{}  {}/s", HumanCount(done), HumanCount(total), HumanCount(static_cast<uint64_t>(rate)));
   }
   if (rate > 0) {
     const auto left = static_cast<int64_t>(static_cast<double>(total - done) / rate);

@@ -83,7 +83,7 @@ std::optional<Cost> Measure(const Arguments& arguments, const WeightFormat& form
   const bool own = !arguments.evaluation.empty();
   const std::string text = own ? ReadFile(arguments.evaluation) : std::string(kSampleText);
   // The built-in page is short: small windows score more of it.
-  const int window = own ? 0 : std::min(128, source.config.max_context);
+  const std::optional<int> window = own ? std::nullopt : std::optional(std::min(128, source.config.max_context));
   const RuntimeOptions options = ToRuntimeOptions(arguments.backend, 0);
   return Cost{own ? std::filesystem::path(arguments.evaluation).filename().string() : "built-in sample",
               PerplexityOf(source, text, window, options), PerplexityOf(result, text, window, options)};
@@ -153,14 +153,13 @@ void AddQuantize(CLI::App& app) {
       ->required();
   verb->add_option("--format", arguments->format, "int8, int4, ternary, or a full name such as int4-g128-z")
       ->required();
-  verb->add_option("--group", arguments->group, "values that share a scale: 32 (default), 64 or 128")
-      ->check(CLI::Range(1, 4096));
+  verb->add_option("--group", arguments->group, "values that share a scale: 32 (default), 64 or 128");
   verb->add_flag("--zero-point", arguments->zero_point, "int4: a zero point in every group");
   verb->add_option("--head", arguments->head, "format of embedding and head; default: int8-g128");
   verb->add_flag("--force", arguments->force, "make a plain checkpoint ternary, and print what that costs");
   verb->add_option("--eval", arguments->evaluation, "plain text on which perplexity is measured before and after");
   verb->add_option("--golden", arguments->golden, "golden prompts to record")
-      ->check(CLI::Range(0, 8))
+      ->check(CLI::Range(0, 8).description(""))
       ->capture_default_str();
   AddBackendOptions(*verb, &arguments->backend);
   verb->add_flag("--json", arguments->json, "print JSON");

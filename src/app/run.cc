@@ -5,7 +5,6 @@
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include "app/open_model.h"
@@ -21,8 +20,7 @@ namespace edgellm::app {
 namespace {
 
 struct Arguments {
-  std::string model, system;
-  std::vector<std::string> prompt;
+  std::string model, system, prompt;
   GenerateOptions options;
   int context = 0;
   int64_t seed = -1;
@@ -39,10 +37,20 @@ std::string ReadPipedPrompt(bool raw) {
   return text;
 }
 
-std::string JoinPrompt(const std::vector<std::string>& words, const std::string& piped) {
-  const std::string given = fmt::format("{}", fmt::join(words, " "));
+std::string JoinPrompt(const std::string& given, const std::string& piped) {
   if (given.empty()) return piped;
   return piped.empty() ? given : given + "\n\n" + piped;
+}
+
+/// "run demo why is the sky blue": words that no quotes hold together. A list as CLI11 has it would do, but for its
+/// habit of taking "[a,b]" apart.
+void AddWords(const std::vector<std::string>& words, std::string* prompt) {
+  for (const auto& word : words) {
+    if (word.size() > 1 && word.front() == '-') {
+      Fail(ErrorCode::kInvalidArgument, "there is no option '{}': see `edgellm help run`", word);
+    }
+    *prompt += " " + word;
+  }
 }
 
 Prompt EncodeOnce(Runtime& runtime, const Arguments& arguments, const std::string& text) {
@@ -120,7 +128,7 @@ void AddSamplingOptions(CLI::App& verb, Arguments* arguments) {
   verb.add_option("--presence-penalty", options.presence_penalty, "subtracted once from tokens just used");
   verb.add_option("--frequency-penalty", options.frequency_penalty, "subtracted for each time a token was just used");
   verb.add_option("--seed", arguments->seed, "same seed, same answer; default: a random one")
-      ->check(CLI::Range(int64_t{-1}, int64_t{INT64_MAX}));
+      ->check(CLI::Range(int64_t{-1}, int64_t{INT64_MAX}).description(""));
   verb.add_option("--stop", options.stop, "text that ends the answer and is no part of it; may be given several times")
       ->allow_extra_args(false);
 }
@@ -132,15 +140,18 @@ void AddRun(CLI::App& app) {
   CLI::App* verb = app.add_subcommand("run", "Run a model: answer a prompt, or talk");
   verb->add_option("MODEL", arguments->model, "name, file or folder")->required();
   verb->add_option("PROMPT", arguments->prompt, "the prompt; what is piped in follows it. Without any, a conversation");
+  verb->allow_extras();  // the prompt's further words
   AddSamplingOptions(*verb, arguments.get());
   verb->add_option("--system", arguments->system, "system message of the conversation");
   verb->add_flag("--raw", arguments->raw, "no chat template: print exactly how the model continues the prompt");
-  verb->add_option("--ctx", arguments->context, "positions of the context; default: 4096, or the model's own if less")
-      ->check(CLI::Range(1, 1 << 30));
+  verb->add_option("--ctx", arguments->context, "positions of the context; default: 4096, or the model's own if less");
   AddBackendOptions(*verb, &arguments->backend);
   verb->add_flag("--verbose", arguments->verbose, "print counts, times and rates on standard error");
   verb->add_flag("--json", arguments->json, "print one JSON object when the answer is complete");
-  verb->callback([arguments] { Run(*arguments); });
+  verb->callback([arguments, verb] {
+    AddWords(verb->remaining(), &arguments->prompt);
+    Run(*arguments);
+  });
 }
 
 }  // namespace edgellm::app
