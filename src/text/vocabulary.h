@@ -10,9 +10,9 @@
 
 namespace edgellm::text {
 
-/// Ids at or above this are refused wherever a file names one: ten times the largest vocabulary in use, and small
+/// Ids at or above this are refused wherever a file names one: four times the largest vocabulary in use, and small
 /// enough that a damaged id cannot make us allocate gigabytes.
-inline constexpr int32_t kMaxTokenId = 1 << 22;
+inline constexpr int32_t kMaxTokenId = 1 << 20;
 
 class Vocabulary {
  public:
