@@ -1,14 +1,19 @@
 // See open_model.h.
 #include "app/open_model.h"
 
+#include <cstring>
 #include <filesystem>
 
 #include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
 
 #include "app/progress_bar.h"
 #include "base/error.h"
+#include "base/file.h"
+#include "convert/gguf.h"
+#include "convert/gguf_config.h"
+#include "convert/huggingface.h"
 #include "convert/import.h"
-#include "model/model_file.h"
 #include "serve/model_store.h"
 
 namespace edgellm::app {
@@ -40,19 +45,58 @@ Model OpenModel(const std::string& model) {
   return LoadModel(path, bar.callback());
 }
 
+namespace {
+
+/// A GGUF's vocabulary, of any architecture: its weights are not looked at.
+TextParts OpenGgufText(const fs::path& path) {
+  const MappedFile file(path);
+  const GgufFile gguf = ParseGguf(file.bytes(), path.string());
+  TextParts parts;
+  if (const auto vocabulary = ReadGgufVocabulary(gguf)) {
+    parts.tokenizer = text::Tokenizer::FromVocabulary(*vocabulary, path.string());
+  }
+  parts.chat_template = gguf.Text("tokenizer.chat_template").value_or("");
+  return parts;
+}
+
+TextParts OpenFolderText(const fs::path& folder) {
+  nlohmann::ordered_json config = nlohmann::ordered_json::object();
+  if (fs::exists(folder / "config.json")) {
+    config = nlohmann::ordered_json::parse(ReadFile(folder / "config.json", kMaxConfigBytes), nullptr, false);
+  }
+  if (!config.is_object()) Fail(ErrorCode::kCorrupt, "{}: is not a JSON object", (folder / "config.json").string());
+  Model model;
+  ReadHuggingFaceText(folder, JsonFields(config, folder.string()), model);
+  TextParts parts;
+  if (!model.tokenizer_json.empty()) parts.tokenizer = text::Tokenizer::FromJson(model.tokenizer_json, folder.string());
+  parts.chat_template = std::move(model.chat_template);
+  return parts;
+}
+
+bool IsGguf(const fs::path& path) {
+  const MappedFile file(path);
+  constexpr std::string_view kMagic = "GGUF";
+  return file.bytes().size() >= kMagic.size() && std::memcmp(file.bytes().data(), kMagic.data(), kMagic.size()) == 0;
+}
+
+/// By the names that tokenizers' files have; what they hold is checked by who reads them.
+bool IsTokenizerFile(const fs::path& path) {
+  const std::string name = path.filename().string();
+  const std::string extension = path.extension().string();
+  return extension == ".json" || extension == ".model" || extension == ".tiktoken" || extension == ".txt" ||
+         extension == ".bpe" || (extension == ".bin" && name.starts_with("tok"));
+}
+
+}  // namespace
+
 TextParts OpenText(const std::string& source) {
   const fs::path path = ModelStore::Default().Resolve(source);
-  TextParts parts;
-  const std::string name = path.filename().string();
-  const bool tokenizer_file = name.ends_with(".json") || name.ends_with(".model") || name.starts_with("tok") ||
-                              name.ends_with(".txt") || name.ends_with(".bpe");
-  const bool model_folder = fs::is_directory(path) && fs::exists(path / "config.json");
-  if ((fs::is_directory(path) && !model_folder) || (tokenizer_file && !IsModelFile(path))) {
-    parts.tokenizer = text::Tokenizer::FromPath(path);
-    return parts;
-  }
+  if (fs::is_directory(path)) return OpenFolderText(path);
+  if (IsGguf(path)) return OpenGgufText(path);
+  if (IsTokenizerFile(path)) return {text::Tokenizer::FromPath(path), {}};
   Model model = LoadModel(path);
-  if (!model.tokenizer_json.empty()) parts.tokenizer = text::Tokenizer::FromJson(model.tokenizer_json, name);
+  TextParts parts;
+  if (!model.tokenizer_json.empty()) parts.tokenizer = text::Tokenizer::FromJson(model.tokenizer_json, path.string());
   parts.chat_template = std::move(model.chat_template);
   return parts;
 }

@@ -1,0 +1,110 @@
+// Names to files: what counts as a name, which of two models is meant, copying and removing.
+#include "serve/model_store.h"
+
+#include <unistd.h>
+
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "base/file.h"
+
+namespace edgellm {
+namespace {
+
+namespace fs = std::filesystem;
+
+class ModelStoreTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string name = (fs::temp_directory_path() / "edgellm-store-XXXXXX").string();
+    ASSERT_NE(mkdtemp(name.data()), nullptr);
+    root_ = name;
+  }
+  void TearDown() override { fs::remove_all(root_); }
+
+  void Write(const fs::path& path, std::string_view text) {
+    fs::create_directories((root_ / path).parent_path());
+    FileWriter file(root_ / path);
+    file.Write(text);
+    file.Commit();
+  }
+  ModelStore Store() const { return ModelStore(root_ / "models", {root_ / "bundled"}); }
+
+  fs::path root_;
+};
+
+TEST(ModelName, Names) {
+  for (const char* name : {"demo", "smollm2:int4", "owner/model", "host.com/owner/model:1.5b-q4", "a_b-c.d"}) {
+    EXPECT_TRUE(IsModelName(name)) << name;
+  }
+  for (const char* name :
+       {"", ".", "..", "a/", "/a", "a//b", "a/b/c/d", "a:", ":a", "a:b:c", "a b", "../a", "a/../b", "a\n"}) {
+    EXPECT_FALSE(IsModelName(name)) << name;
+  }
+}
+
+TEST_F(ModelStoreTest, ListsFilesFoldersAndBundledModels) {
+  Write("models/small.edgellm", "123");
+  Write("models/small:int4.edgellm", "1234");
+  Write("models/owner/other.gguf", "12");
+  Write("models/folder/config.json", "{}");
+  Write("models/folder/model.safetensors", "12345");
+  Write("models/readme.txt", "no model");
+  Write("bundled/demo/demo.edgellm", "1");
+  Write("bundled/demo/train.py", "no model");
+  Write("bundled/small/small.edgellm", "hidden by the store's own");
+  std::vector<std::string> names;
+  for (const auto& model : Store().List()) names.push_back(model.name);
+  EXPECT_EQ(names, (std::vector<std::string>{"demo", "folder", "owner/other", "small", "small:int4"}));
+  EXPECT_EQ(Store().Find("small")->bytes, 3u);
+  EXPECT_EQ(Store().Find("folder")->bytes, 7u);
+  EXPECT_TRUE(Store().Find("demo")->bundled);
+  EXPECT_FALSE(Store().Find("small")->bundled);
+}
+
+TEST_F(ModelStoreTest, ResolvesNamesBeforePaths) {
+  Write("models/small.edgellm", "123");
+  EXPECT_EQ(Store().Resolve("small"), root_ / "models/small.edgellm");
+  EXPECT_EQ(Store().Resolve("small:latest"), root_ / "models/small.edgellm");
+  const std::string path = (root_ / "models").string();
+  EXPECT_EQ(Store().Resolve(path), path);
+  try {
+    Store().Resolve("absent");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kNotFound);
+  }
+  EXPECT_THROW(Store().Resolve(""), Error);
+}
+
+TEST_F(ModelStoreTest, CopiesAndRemoves) {
+  Write("somewhere/model.edgellm", "weights");
+  Write("somewhere/folder/config.json", "{}");
+  const ModelStore store = Store();
+  store.Copy((root_ / "somewhere/model.edgellm").string(), "a");
+  store.Copy("a", "owner/b:tag");
+  EXPECT_EQ(ReadFile(root_ / "models/owner/b:tag.edgellm"), "weights");
+  EXPECT_EQ(ShortId(root_ / "models/a.edgellm"), ShortId(root_ / "models/owner/b:tag.edgellm"));
+  // A folder takes the place of a file of the same name.
+  store.Copy((root_ / "somewhere/folder").string(), "a");
+  EXPECT_EQ(store.Resolve("a"), root_ / "models/a");
+  EXPECT_FALSE(fs::exists(root_ / "models/a.edgellm"));
+  store.Copy("a", "a");
+  store.Remove("a");
+  store.Remove("owner/b:tag");
+  EXPECT_TRUE(store.List().empty());
+  EXPECT_THROW(store.Remove("a"), Error);
+  EXPECT_THROW(store.Copy("a", "../escape"), Error);
+}
+
+TEST_F(ModelStoreTest, BundledModelsStay) {
+  Write("bundled/demo/demo.edgellm", "1");
+  EXPECT_THROW(Store().Remove("demo"), Error);
+  Store().Copy("demo", "demo");
+  EXPECT_FALSE(Store().Find("demo")->bundled);
+  Store().Remove("demo");
+  EXPECT_TRUE(Store().Find("demo")->bundled);
+}
+
+}  // namespace
+}  // namespace edgellm
