@@ -95,7 +95,7 @@ std::vector<float> ReadFactors(const JsonFields& fields) {
 
 void Validate(const ModelConfig& config, std::string_view name) {
   if (FindFamily(config.family) == nullptr) {
-    Fail(ErrorCode::kUnsupported, "{}: model family '{}' is not known", name, config.family);
+    Fail(ErrorCode::kUnsupported, "{}: model family '{}' is not known", name, OneLine(config.family));
   }
   for (const Size& size : kSizes) {
     const int value = config.*size.field;
@@ -159,13 +159,15 @@ ModelConfig ConfigFromJson(const nlohmann::ordered_json& json, std::string_view 
   const std::string activation = fields.Text("activation");
   const auto* found = std::find_if(kActivations.begin(), kActivations.end(),
                                    [&](const auto& entry) { return entry.first == activation; });
-  if (found == kActivations.end()) Fail(ErrorCode::kUnsupported, "{}: activation '{}' is not known", name, activation);
+  if (found == kActivations.end())
+    Fail(ErrorCode::kUnsupported, "{}: activation '{}' is not known", name, OneLine(activation));
   config.activation = found->second;
   for (const Flag& flag : kFlags) config.*flag.field = fields.Boolean(flag.name);
   // A field that this version does not know may change what the model computes: ignoring it would give wrong answers.
   const auto known = ToJson(config);
   for (const auto& key : fields.Keys()) {
-    if (!known.contains(key)) Fail(ErrorCode::kUnsupported, "{}: configuration field '{}' is not known", name, key);
+    if (!known.contains(key))
+      Fail(ErrorCode::kUnsupported, "{}: configuration field '{}' is not known", name, OneLine(key));
   }
   Validate(config, name);
   return config;

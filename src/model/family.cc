@@ -56,8 +56,8 @@ const Family& FamilyOf(const JsonFields& fields) {
   }
   std::string known;
   for (const Family& family : kFamilies) known += fmt::format("{}{}", known.empty() ? "" : ", ", family.architecture);
-  Fail(ErrorCode::kUnsupported, "{}: model architecture '{}' is not supported (supported: {})", fields.name(), asked,
-       known);
+  Fail(ErrorCode::kUnsupported, "{}: model architecture '{}' is not supported (supported: {})", fields.name(),
+       OneLine(asked), known);
 }
 
 Activation ReadActivation(const JsonFields& fields) {
@@ -66,7 +66,7 @@ Activation ReadActivation(const JsonFields& fields) {
   if (name == "silu" || name == "swish") return Activation::kSilu;
   if (name == "relu2") return Activation::kRelu2;
   if (name.empty()) Fail(ErrorCode::kCorrupt, "{}: hidden_act is missing", fields.name());
-  Fail(ErrorCode::kUnsupported, "{}: hidden_act '{}' is not supported", fields.name(), name);
+  Fail(ErrorCode::kUnsupported, "{}: hidden_act '{}' is not supported", fields.name(), OneLine(name));
 }
 
 /// Throws where some layer would look at fewer positions than there are.
@@ -113,7 +113,7 @@ void ReadRopeScaling(const JsonFields& rope, const JsonFields& fields, ModelConf
                           static_cast<int>(original)};
   } else {
     Fail(ErrorCode::kUnsupported, "{}: {} '{}' is not supported (supported: default, linear, llama3)", fields.name(),
-         rope.Path(rope.Has("rope_type") ? "rope_type" : "type"), type);
+         rope.Path(rope.Has("rope_type") ? "rope_type" : "type"), OneLine(type));
   }
 }
 
@@ -138,7 +138,7 @@ void ReadQuantization(const JsonFields& fields, ModelConfig& config) {
   const std::string method = quantization.Text("quant_method");
   if (method != "bitnet") {
     Fail(ErrorCode::kUnsupported, "{}: quantization method '{}' is not supported (supported: bitnet)", fields.name(),
-         method);
+         OneLine(method));
   }
   if (quantization.Boolean("use_rms_norm", false)) {
     Fail(ErrorCode::kUnsupported, "{}: {} is not supported", fields.name(), quantization.Path("use_rms_norm"));

@@ -183,6 +183,9 @@ TEST(ConfigTest, RefusalsNameTheField) {
   const std::vector<Refusal> refusals = {
       {"family", [] { return With(SmolLm2(), "architectures", {"MambaForCausalLM"}); }, kUnsupported,
        "MambaForCausalLM"},
+      {"a name of two lines", [] { return With(SmolLm2(), "architectures", {"Two\nLines"}); }, kUnsupported,
+       "Two Lines"},
+      {"a name of two lines", [] { return With(SmolLm2(), "hidden_act", "a\nb"); }, kUnsupported, "a b"},
       {"no family", [] { return Without(Without(SmolLm2(), "architectures"), "model_type"); }, kCorrupt, "model_type"},
       {"acting window", [] { return With(Mistral(), "sliding_window", 4096); }, kUnsupported, "sliding_window"},
       {"acting window", [] { return With(With(Qwen25(), "use_sliding_window", true), "sliding_window", 4096); },
