@@ -101,7 +101,8 @@ void FillSentencePiece(const VocabularyData& data, TokenizerParts& parts) {
   const bool prefix = data.add_space_prefix.value_or(true);
   json steps = json::array();
   if (data.remove_extra_whitespaces) {
-    steps.push_back({{"type", "Replace"}, {"pattern", {{"Regex", "^ +| +$"}}}, {"content", ""}});
+    // The lookbehind keeps the search for spaces at the end from starting anew at every space of a long run.
+    steps.push_back({{"type", "Replace"}, {"pattern", {{"Regex", R"(\A +|(?<! ) +\z)"}}}, {"content", ""}});
     steps.push_back({{"type", "Replace"}, {"pattern", {{"Regex", " {2,}"}}}, {"content", " "}});
   }
   if (prefix) steps.push_back({{"type", "Prepend"}, {"prepend", data.space_mark}});

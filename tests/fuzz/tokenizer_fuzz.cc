@@ -31,8 +31,9 @@ std::vector<edgellm::text::TokenId> CheckText(const Tokenizer& tokenizer, std::s
   edgellm::text::StreamDecoder decoder(tokenizer);
   for (const auto id : ids) {
     Require(id >= 0 && id < tokenizer.vocab_size(), "an id outside the vocabulary");
-    streamed += decoder.Push(id);
-    Require(edgellm::utf8::IsValid(streamed), "streamed text is not UTF-8");
+    const std::string part = decoder.Push(id);
+    Require(edgellm::utf8::IsValid(part), "streamed text is not UTF-8");
+    streamed += part;
   }
   streamed += decoder.Finish();
   const std::string decoded = tokenizer.Decode(ids);

@@ -74,6 +74,10 @@ TEST_F(TokenizerFiles, SentencePieceNormalizerFlags) {
   EXPECT_EQ(plain.Decode(plain.Encode(" hello")), " hello");
   const Tokenizer squeezing = Tokenizer::FromPath(Write("tokenizer.model", SentencePieceBytes(pieces, 2, true, true)));
   EXPECT_EQ(squeezing.Encode("  hello   world  "), squeezing.Encode("hello world"));
+  EXPECT_EQ(squeezing.Decode(squeezing.Encode(" h  \n ")), "h \n")
+      << "spaces alone are squeezed, and not at lines' ends";
+  const std::string run = "h" + std::string(1'000'000, ' ') + "o" + std::string(1'000'000, ' ');
+  EXPECT_EQ(squeezing.Encode(run), squeezing.Encode("h o")) << "in linear time";
 }
 
 TEST_F(TokenizerFiles, SentencePieceUserDefinedPieces) {
