@@ -12,7 +12,7 @@
 namespace edgellm::text {
 
 struct TemplateLimits {
-  uint64_t steps = 2'000'000;           // statements and expressions evaluated
+  uint64_t steps = 2'000'000;           // statements and expressions evaluated, items and 128 bytes of text touched
   uint64_t output_bytes = 64u << 20;    // rendered text, and any string built on the way
   int depth = 200;                      // nesting: of the source, of calls, of values
 };
@@ -21,7 +21,7 @@ struct TemplateLimits {
 class ChatTemplate {
  public:
   /// Throws Error(kCorrupt) with line and column where the source does not parse, kUnsupported where it uses something
-  /// outside the subset. `name` opens error texts.
+  /// outside the subset, kLimit where it is too long or nests too deep. `name` opens error texts: "name:line:column: cause".
   ChatTemplate(std::string_view source, std::string_view name, const TemplateLimits& limits = {});
   ChatTemplate(ChatTemplate&&) noexcept;
   ChatTemplate& operator=(ChatTemplate&&) noexcept;

@@ -182,14 +182,14 @@ Value Negative(const Value& value) {
   if (value.IsUndefined()) FailUndefined(value.undefined());
   if (value.IsIntegral()) return OnIntegers(BinaryOperator::kSubtract, 0, value.integer());
   if (value.IsNumber()) return Value(-value.floating());
-  Fail(ErrorCode::kInvalidArgument, "a {} has no negative", value.TypeName());
+  Fail(ErrorCode::kInvalidArgument, "{} has no negative", value.TypeWithArticle());
 }
 
 Value Positive(const Value& value) {
   if (value.IsUndefined()) FailUndefined(value.undefined());
   if (value.IsIntegral()) return Value(value.integer());
   if (value.IsNumber()) return value;
-  Fail(ErrorCode::kInvalidArgument, "a {} takes no sign", value.TypeName());
+  Fail(ErrorCode::kInvalidArgument, "{} takes no sign", value.TypeWithArticle());
 }
 
 }  // namespace edgellm::text::jinja

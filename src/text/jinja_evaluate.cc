@@ -134,7 +134,7 @@ Value Interpreter::EvaluateNode(const Call& node) {
 Value Interpreter::CallValue(const Value& callee, const Arguments& arguments) {
   if (callee.IsUndefined()) FailUndefined(callee.undefined());
   if (!callee.IsObject() || !callee.object().callable()) {
-    Fail(ErrorCode::kInvalidArgument, "a {} cannot be called", callee.TypeName());
+    Fail(ErrorCode::kInvalidArgument, "{} cannot be called", callee.TypeWithArticle());
   }
   return callee.object().Call(runtime_, arguments);
 }

@@ -122,7 +122,7 @@ Value Unique(Runtime& runtime, const Value& self, const BoundArguments& argument
     }
     const auto same = [&](const Value& seen) { return Equal(runtime, seen, key); };
     if (!key.IsSequence() || key.sequence().kind != Sequence::Kind::kTuple) {
-      Fail(ErrorCode::kInvalidArgument, "unique cannot compare a {}", key.TypeName());
+      Fail(ErrorCode::kInvalidArgument, "unique cannot compare {}", key.TypeWithArticle());
     }
     if (std::any_of(keys.begin(), keys.end(), same)) continue;
     keys.push_back(std::move(key));
@@ -172,7 +172,7 @@ Value Sum(Runtime& runtime, const Value& self, const BoundArguments& arguments) 
 
 Value Items(Runtime& runtime, const Value& self, const BoundArguments&) {
   if (self.IsUndefined()) return runtime.Generator({});
-  if (!self.IsDict()) Fail(ErrorCode::kInvalidArgument, "items needs a mapping, not a {}", self.TypeName());
+  if (!self.IsDict()) Fail(ErrorCode::kInvalidArgument, "items needs a mapping, not {}", self.TypeWithArticle());
   std::vector<Value> pairs;
   for (const auto& [key, value] : self.dict().entries()) {
     pairs.push_back(runtime.MakeSequence(Sequence::Kind::kTuple, {key, value}));
@@ -181,7 +181,7 @@ Value Items(Runtime& runtime, const Value& self, const BoundArguments&) {
 }
 
 Value DictSort(Runtime& runtime, const Value& self, const BoundArguments& arguments) {
-  if (!self.IsDict()) Fail(ErrorCode::kInvalidArgument, "dictsort needs a mapping, not a {}", self.TypeName());
+  if (!self.IsDict()) Fail(ErrorCode::kInvalidArgument, "dictsort needs a mapping, not {}", self.TypeWithArticle());
   const std::string by = arguments[1] == nullptr ? "key" : NeedText(*arguments[1], "what to sort by");
   if (by != "key" && by != "value") Fail(ErrorCode::kInvalidArgument, "dictsort sorts by key or by value");
   std::vector<Keyed> keyed;

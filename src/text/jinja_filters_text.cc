@@ -165,13 +165,13 @@ Value Float(Runtime& runtime, const Value& self, const BoundArguments& arguments
 Value Abs(Runtime&, const Value& self, const BoundArguments&) {
   if (self.IsUndefined()) FailUndefined(self.undefined());
   if (self.IsIntegral()) return self.integer() < 0 ? Negative(self) : Positive(self);
-  if (!self.IsNumber()) Fail(ErrorCode::kInvalidArgument, "a {} has no absolute value", self.TypeName());
+  if (!self.IsNumber()) Fail(ErrorCode::kInvalidArgument, "{} has no absolute value", self.TypeWithArticle());
   return Value(std::abs(self.floating()));
 }
 
 Value Round(Runtime&, const Value& self, const BoundArguments& arguments) {
   if (self.IsUndefined()) FailUndefined(self.undefined());
-  if (!self.IsNumber()) Fail(ErrorCode::kInvalidArgument, "a {} cannot be rounded", self.TypeName());
+  if (!self.IsNumber()) Fail(ErrorCode::kInvalidArgument, "{} cannot be rounded", self.TypeWithArticle());
   const int64_t precision = IntegerOr(arguments[0], 0, "the precision");
   const std::string method = arguments[1] == nullptr ? "common" : NeedText(*arguments[1], "the method");
   if (precision < -300 || precision > 300) Fail(ErrorCode::kInvalidArgument, "rounding to {} digits", precision);

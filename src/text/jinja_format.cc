@@ -69,7 +69,11 @@ class PercentFormatter {
   Conversion Read() {
     Conversion conversion;
     if (Peek() == '(') {
-      const size_t close = std::min(format_.find(')', position_), format_.size());
+      size_t close = position_;
+      for (int depth = 0; close < format_.size(); ++close) {  // a name may hold parentheses of its own
+        depth += (format_[close] == '(') - (format_[close] == ')');
+        if (depth == 0) break;
+      }
       conversion.named = true;
       conversion.name = format_.substr(position_ + 1, close - position_ - 1);
       position_ = close + 1;
@@ -133,7 +137,7 @@ class PercentFormatter {
       case 'e':
       case 'f':
       case 'g':
-        if (!value.IsNumber()) Fail(ErrorCode::kInvalidArgument, "a number is needed, not a {}", value.TypeName());
+        if (!value.IsNumber()) Fail(ErrorCode::kInvalidArgument, "a number is needed, not {}", value.TypeWithArticle());
         text = Floating(conversion, value.number());
         break;
       default:

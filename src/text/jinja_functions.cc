@@ -88,6 +88,7 @@ std::vector<Dict::Entry> EntriesOf(Runtime& runtime, const Arguments& arguments)
   std::vector<Dict::Entry> entries;
   if (arguments.positional.size() > 1) Fail(ErrorCode::kInvalidArgument, "one mapping is expected at most");
   for (const Value& source : arguments.positional) {
+    if (source.IsUndefined()) FailUndefined(source.undefined());
     if (source.IsDict()) {
       runtime.Charge(source.dict().entries().size());
       entries = source.dict().entries();

@@ -247,7 +247,7 @@ Value Copy(Runtime&, const Value& self, const BoundArguments&) {
 
 Value Get(Runtime& runtime, const Value& self, const BoundArguments& arguments) {
   const Value& key = *arguments[0];
-  if (key.IsSequence() || key.IsDict()) Fail(ErrorCode::kInvalidArgument, "a {} cannot be a key", key.TypeName());
+  if (key.IsSequence() || key.IsDict()) Fail(ErrorCode::kInvalidArgument, "{} cannot be a key", key.TypeWithArticle());
   if (key.IsString()) runtime.ChargeText(key.string().size());
   const Value* found = self.dict().Find(key);
   if (found != nullptr) return *found;

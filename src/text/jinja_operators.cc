@@ -90,26 +90,27 @@ std::optional<Value> MethodOf(Runtime& runtime, const Value& object, const std::
 
 void FailUndefined(const Undefined& undefined) {
   if (undefined.forbidden) {
-    Fail(ErrorCode::kInvalidArgument, "the method '{}' of a {} is not allowed: it changes its object", *undefined.name,
-         undefined.owner);
+    Fail(ErrorCode::kInvalidArgument, "the method '{}' of {} is not allowed: it changes its object", *undefined.name,
+         WithArticle(undefined.owner));
   }
   if (undefined.name == nullptr && undefined.owner != nullptr) {
-    Fail(ErrorCode::kInvalidArgument, "a {} has no such item", undefined.owner);
+    Fail(ErrorCode::kInvalidArgument, "{} has no such item", WithArticle(undefined.owner));
   }
   if (undefined.name == nullptr) Fail(ErrorCode::kInvalidArgument, "an undefined value is used");
   if (undefined.owner == nullptr) Fail(ErrorCode::kInvalidArgument, "'{}' is undefined", *undefined.name);
-  Fail(ErrorCode::kInvalidArgument, "a {} has no attribute '{}'", undefined.owner, *undefined.name);
+  Fail(ErrorCode::kInvalidArgument, "{} has no attribute '{}'", WithArticle(undefined.owner), *undefined.name);
 }
 
 const std::string& NeedText(const Value& value, std::string_view what) {
   if (value.IsUndefined()) FailUndefined(value.undefined());
-  if (!value.IsString()) Fail(ErrorCode::kInvalidArgument, "{} must be a str, not a {}", what, value.TypeName());
+  if (!value.IsString()) Fail(ErrorCode::kInvalidArgument, "{} must be a str, not {}", what, value.TypeWithArticle());
   return value.string();
 }
 
 int64_t NeedInteger(const Value& value, std::string_view what) {
   if (value.IsUndefined()) FailUndefined(value.undefined());
-  if (!value.IsIntegral()) Fail(ErrorCode::kInvalidArgument, "{} must be an int, not a {}", what, value.TypeName());
+  if (!value.IsIntegral())
+    Fail(ErrorCode::kInvalidArgument, "{} must be an int, not {}", what, value.TypeWithArticle());
   return value.integer();
 }
 
@@ -211,11 +212,11 @@ bool Contains(Runtime& runtime, const Value& container, const Value& item) {
     }
     case Kind::kDict:
       if (item.IsSequence() || item.IsDict())
-        Fail(ErrorCode::kInvalidArgument, "a {} cannot be a key", item.TypeName());
+        Fail(ErrorCode::kInvalidArgument, "{} cannot be a key", item.TypeWithArticle());
       if (item.IsString()) runtime.ChargeText(item.string().size());
       return container.dict().Find(item) != nullptr;
     default:
-      Fail(ErrorCode::kInvalidArgument, "a {} contains nothing to look in", container.TypeName());
+      Fail(ErrorCode::kInvalidArgument, "{} contains nothing to look in", container.TypeWithArticle());
   }
 }
 
@@ -268,9 +269,9 @@ Value GetSlice(Runtime& runtime, const Value& object, const Value& start, const 
   if (object.IsUndefined()) FailUndefined(object.undefined());
   const bool is_text = object.IsString();
   if (!is_text && !(object.IsSequence() && object.sequence().HasIndex())) {
-    Fail(ErrorCode::kInvalidArgument, "a {} cannot be sliced", object.TypeName());
+    Fail(ErrorCode::kInvalidArgument, "{} cannot be sliced", object.TypeWithArticle());
   }
-  const auto given = [](const Value& bound) { return !bound.IsUndefined() && !bound.IsNone(); };
+  const auto given = [](const Value& bound) { return !bound.IsNone(); };
   const int64_t by = given(step) ? NeedInteger(step, "the step of a slice") : 1;
   if (by == 0) Fail(ErrorCode::kInvalidArgument, "the step of a slice cannot be zero");
   std::vector<std::string_view> characters;
@@ -322,7 +323,7 @@ std::shared_ptr<const Sequence> ItemsOf(Runtime& runtime, const Value& value) {
     runtime.Charge(value.dict().entries().size());
     for (const Dict::Entry& entry : value.dict().entries()) items.push_back(entry.first);
   } else if (!value.IsUndefined()) {
-    Fail(ErrorCode::kInvalidArgument, "a {} cannot be iterated", value.TypeName());
+    Fail(ErrorCode::kInvalidArgument, "{} cannot be iterated", value.TypeWithArticle());
   } else if (value.undefined().forbidden) {
     FailUndefined(value.undefined());
   }
@@ -342,7 +343,7 @@ int64_t LengthOf(Runtime& runtime, const Value& value) {
       if (value.sequence().HasLength()) return static_cast<int64_t>(value.sequence().items.size());
       [[fallthrough]];
     default:
-      Fail(ErrorCode::kInvalidArgument, "a {} has no length", value.TypeName());
+      Fail(ErrorCode::kInvalidArgument, "{} has no length", value.TypeWithArticle());
   }
 }
 

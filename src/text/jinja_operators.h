@@ -26,7 +26,7 @@ Value Positive(const Value& value);
 Value GetAttribute(Runtime& runtime, const Value& object, const std::string& name);
 /// object[key]: keys of a dictionary come before methods.
 Value GetItem(Runtime& runtime, const Value& object, const Value& key);
-/// object[start:stop:step]; undefined where one is not given.
+/// object[start:stop:step]; none where one is not given.
 Value GetSlice(Runtime& runtime, const Value& object, const Value& start, const Value& stop, const Value& step);
 /// The parts of "a.b.0" one after another, as filters like map(attribute=…) take them.
 Value GetPath(Runtime& runtime, const Value& object, const Value& path);

@@ -49,6 +49,7 @@ size_t ByteOffset(std::string_view text, size_t code_point) {
 size_t Find(std::string_view text, std::string_view wanted, size_t from) {
   if (from > text.size()) return std::string_view::npos;
   if (wanted.empty()) return from;
+  if (wanted.size() == 1) return text.find(wanted[0], from);
   const void* found = memmem(text.data() + from, text.size() - from, wanted.data(), wanted.size());
   if (found == nullptr) return std::string_view::npos;
   return static_cast<size_t>(static_cast<const char*>(found) - text.data());

@@ -80,6 +80,15 @@ const char* Value::TypeName() const {
   return "object";
 }
 
+std::string WithArticle(std::string_view type_name) {
+  const bool vowel = !type_name.empty() && std::string_view("aeiou").find(type_name[0]) != std::string_view::npos;
+  return (vowel ? "an " : "a ") + std::string(type_name);
+}
+
+std::string Value::TypeWithArticle() const {
+  return WithArticle(TypeName());
+}
+
 bool Value::SameAs(const Value& other) const {
   if (kind() != other.kind()) return false;
   switch (kind()) {
@@ -112,7 +121,7 @@ bool Dict::IsKey(const Value& value) {
 Dict::Dict(std::vector<Entry> entries) {
   for (const Entry& entry : entries) {
     if (!IsKey(entry.first)) {
-      Fail(ErrorCode::kInvalidArgument, "a {} cannot be the key of a dict", entry.first.TypeName());
+      Fail(ErrorCode::kInvalidArgument, "{} cannot be the key of a dict", entry.first.TypeWithArticle());
     }
   }
   std::vector<uint32_t> sorted(entries.size());
@@ -166,7 +175,7 @@ bool Object::SetAttribute(const std::string&, Value) {
 }
 
 Value Object::Call(Runtime&, const Arguments&) {
-  Fail(ErrorCode::kInvalidArgument, "a {} cannot be called", TypeName());
+  Fail(ErrorCode::kInvalidArgument, "{} cannot be called", WithArticle(TypeName()));
 }
 
 }  // namespace edgellm::text::jinja

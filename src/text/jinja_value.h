@@ -21,6 +21,9 @@ struct Sequence;
 
 struct None {};
 
+/// "a str", "an int".
+std::string WithArticle(std::string_view type_name);
+
 /// What a missing variable or attribute gives. The hints make the error text, should the value be used after all; they
 /// point into the syntax tree or at literals.
 struct Undefined {
@@ -77,6 +80,8 @@ class Value {
   int depth() const;
   /// Python's name of the type: "str", "dict_items" …
   const char* TypeName() const;
+  /// The same with "a" or "an", for error texts.
+  std::string TypeWithArticle() const;
   /// The same object in memory, or the same scalar: Python's `is`.
   bool SameAs(const Value& other) const;
 
