@@ -147,9 +147,10 @@ def read_lines(path: Path) -> list[dict]:
         return [json.loads(line) for line in file if line.strip()]
 
 
-def read_books(path: Path) -> list[str]:
-    """Book texts without the catalogue header."""
-    return [book["text"].split("-------\n", 1)[-1].strip() for book in read_lines(path)]
+def read_books(path: Path, authors: tuple[str, ...] = ()) -> list[str]:
+    """Book texts without the catalogue header; of these authors alone where any are named."""
+    books = [book for book in read_lines(path) if not authors or book["author"] in authors]
+    return [book["text"].split("-------\n", 1)[-1].strip() for book in books]
 
 
 def read_dialogues(path: Path) -> list[Chat]:

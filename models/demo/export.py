@@ -20,6 +20,8 @@ SHARD_BYTES = 15 * 1024 * 1024
 GREEDY_TOKENS = 24
 
 GOLDEN_CHATS = [
+    [{"role": "user", "content": "Hello!"}],
+    [{"role": "user", "content": "Who are you?"}],
     [{"role": "user", "content": "Hello, how are you?"}],
     [{"role": "user", "content": "Do you like music?"}],
     [
@@ -47,7 +49,7 @@ SAMPLE_CHATS = [
 ]
 SAMPLE_TEXTS = ["Once upon a time there was a king who", "It was a dark and stormy night, and"]
 SAMPLE_SYSTEM = "You are a friendly assistant."
-SAMPLING = {"temperature": 0.6, "top_k": 40, "top_p": 0.9}
+SAMPLING = {"temperature": 0.7, "top_k": 40, "top_p": 0.9, "repetition_penalty": 1.1}
 
 
 def hub_config(shape: Shape) -> dict[str, Any]:
@@ -154,10 +156,10 @@ def golden(model: LanguageModel, tokenizer: Tokenizer) -> tuple[dict[str, Any], 
     prompts.append((GOLDEN_TEXT, [BOS, *tokenizer.encode(GOLDEN_TEXT).ids]))
     entries, tensors = [], {}
     for index, (source, ids) in enumerate(prompts):
-        text, gap = list(ids), math.inf
-        for _ in range(GREEDY_TOKENS):
+        text, gaps = list(ids), []
+        while len(gaps) < GREEDY_TOKENS and (not gaps or text[-1] != END):
             best = next_logits(model, text).topk(2)
-            gap = min(gap, (best.values[0] - best.values[1]).item())
+            gaps.append(round((best.values[0] - best.values[1]).item(), 3))
             text.append(int(best.indices[0]))
         tensors[f"logits.{index}"] = next_logits(model, ids).cpu()
         entries.append(
@@ -166,16 +168,19 @@ def golden(model: LanguageModel, tokenizer: Tokenizer) -> tuple[dict[str, Any], 
                 "ids": ids,
                 "greedy": text[len(ids) :],
                 "greedy_text": tokenizer.decode(text[len(ids) :], skip_special_tokens=False),
-                "smallest_gap": round(gap, 5),
+                "gaps": gaps,
                 "logits": f"logits.{index}",
             }
         )
     arithmetic = "W1.58A8, embedding and head in int8 groups of 128" if model.shape.ternary else "as stored"
-    note = f"float32 forward of the published bfloat16 weights ({arithmetic}); greedy does not stop at <|end|>"
+    note = f"float32 forward of the published bfloat16 weights ({arithmetic}); greedy ends with <|end|> or after {GREEDY_TOKENS}"
     return {"note": note, "prompts": entries}, tensors
 
 
-def draw(logits: Tensor, generator: torch.Generator) -> int:
+def draw(logits: Tensor, seen: list[int], generator: torch.Generator) -> int:
+    repeated = torch.tensor(sorted(set(seen)), device=logits.device)
+    penalty = SAMPLING["repetition_penalty"]
+    logits[repeated] = torch.where(logits[repeated] > 0, logits[repeated] / penalty, logits[repeated] * penalty)
     values, indices = (logits / SAMPLING["temperature"]).topk(int(SAMPLING["top_k"]))
     probabilities = values.softmax(-1)
     before = probabilities.cumsum(-1) - probabilities
@@ -186,7 +191,7 @@ def draw(logits: Tensor, generator: torch.Generator) -> int:
 def continue_text(model: LanguageModel, ids: list[int], count: int, generator: torch.Generator) -> list[int]:
     new: list[int] = []
     while len(new) < count and (not new or new[-1] != END):
-        new.append(draw(next_logits(model, ids + new), generator))
+        new.append(draw(next_logits(model, ids + new), ids + new, generator))
     return new
 
 
@@ -241,7 +246,7 @@ def publish(
     model = rounded_model(shape, state, device)
     save_weights(folder, {name: t.to(torch.bfloat16).cpu() for name, t in state.items()})
     (folder / "config.json").write_text(json.dumps(hub_config(shape), indent=2) + "\n")
-    save_tokenizer(tokenizer, folder, shape.context)
+    save_tokenizer(tokenizer, folder, shape.context, SAMPLING)
     reference, logits = golden(model, tokenizer)
     rows = ",\n".join("  " + json.dumps(prompt) for prompt in reference["prompts"])
     (out / "golden.json").write_text(f'{{"note": {json.dumps(reference["note"])}, "prompts": [\n{rows}\n]}}\n')

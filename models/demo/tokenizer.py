@@ -46,7 +46,7 @@ def chat_ids(tokenizer: Tokenizer, messages: list[dict[str, str]], answer: bool 
     return ids + [ASSISTANT] if answer else ids
 
 
-def save_tokenizer(tokenizer: Tokenizer, folder: Path, context: int) -> None:
+def save_tokenizer(tokenizer: Tokenizer, folder: Path, context: int, sampling: dict[str, float]) -> None:
     tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
     named = {"bos_token": "<|bos|>", "eos_token": "<|end|>", "pad_token": "<|pad|>"}
     added = {
@@ -69,9 +69,7 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path, context: int) -> None:
         "eos_token_id": END,
         "pad_token_id": PAD,
         "do_sample": True,
-        "temperature": 0.6,
-        "top_k": 40,
-        "top_p": 0.9,
+        **sampling,
         "max_new_tokens": 256,
     }
     for name, content in (

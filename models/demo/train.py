@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Trains the bundled demo model (ternary, BitNet b1.58) or its plain sibling, for a given time on one GPU.
 
-    python3 train.py --corpus CORPUS --out OUT --kind demo --seconds 1200
-    python3 train.py --corpus CORPUS --out OUT --kind sibling --seconds 180
+    python3 train.py --corpus CORPUS --out OUT --kind demo --seconds 1180
+    python3 train.py --corpus CORPUS --out OUT --kind demo-chat --seconds 180 --start OUT/demo/model
+    python3 train.py --corpus CORPUS --out OUT --kind sibling --seconds 150
 
 CORPUS holds books.{train.jsonl.xz,dev.jsonl} and dialogues.{train.jsonl.xz,dev.jsonl}. OUT/tokenizer.json is trained by
 the first run and shared by the second. The result lands in OUT/KIND/: model/ (the hub's form), golden.*, samples.txt,
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
@@ -59,10 +61,33 @@ class Recipe:
     average: float = 0.998  # decay of the moving average of the weights
     evaluations: int = 40
     candidates_from: float = 0.85  # a checkpoint before this is kept only in case of an early end
+    authors: tuple[str, ...] = ()  # the books to read; all where empty
 
+
+STORY_TELLERS = (
+    "Charles Dickens", "Edith Nesbit", "Frances Hodgson Burnett", "George MacDonald", "Hans Christian Andersen",
+    "Carlo Collodi", "Howard Pyle", "J. M. Barrie", "Jack London", "Johanna Spyri", "L. Frank Baum", "Lewis Carroll",
+    "Louisa May Alcott", "Mark Twain", "Oscar Wilde", "Robert Louis Stevenson", "Sarah Orne Jewett",
+)  # fmt: skip
 
 RECIPES = {
     "demo": Recipe(DEMO, peak_rate=2.0e-3),
+    # A short last phase that starts from the demo model: mostly talk, and books by those who tell stories.
+    "demo-chat": Recipe(
+        DEMO,
+        peak_rate=4.0e-4,
+        long_from=0.0,
+        warmup_steps=50,
+        second_stage=0.0,
+        second_stage_rate=1.0,
+        dropout=0.05,
+        dialogues_low=0.30,
+        dialogues_high=0.30,
+        own_from=0.0,
+        own_share=0.035,
+        evaluations=12,
+        authors=STORY_TELLERS,
+    ),
     "sibling": Recipe(SIBLING, peak_rate=3.0e-3, second_weight_decay=0.1, dropout=0.0, evaluations=12),
 }
 
@@ -99,9 +124,11 @@ class DialogueShare:
 
 
 class Trainer:
-    def __init__(self, recipe: Recipe, corpus: data.Corpus, out: Path, device: str, compiled: bool):
+    def __init__(self, recipe: Recipe, corpus: data.Corpus, out: Path, device: str, compiled: bool, start: Path | None):
         self.recipe, self.corpus, self.out, self.device = recipe, corpus, out, device
         self.model = LanguageModel(recipe.shape, recipe.dropout).to(device)
+        if start:
+            self.model.load_state_dict(load_published(start))
         self.averaged = LanguageModel(recipe.shape).to(device).eval()
         self.averaged.load_state_dict(self.model.state_dict())
         self.forward = torch.compile(self.model, dynamic=False) if compiled else self.model
@@ -229,6 +256,13 @@ def get_tokenizer(path: Path, books: list[str], chats: list[data.Chat]) -> Token
     return Tokenizer.from_file(str(path))
 
 
+def load_published(folder: Path) -> dict[str, Tensor]:
+    state: dict[str, Tensor] = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        state |= load_file(file)
+    return {name: tensor.float() for name, tensor in state.items()}
+
+
 def finish(trainer: Trainer, tokenizer: Tokenizer, kind: str, started: float) -> None:
     out, recipe = trainer.out, trainer.recipe
     best = torch.load(out / "best.pt", map_location="cpu")
@@ -261,6 +295,7 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--kind", choices=list(RECIPES), default="demo")
+    parser.add_argument("--start", type=Path, help="hub folder to start from, instead of random weights")
     parser.add_argument("--seconds", type=float, default=1200.0, help="training time without preparation and export")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--no-compile", action="store_true")
@@ -270,13 +305,14 @@ def main() -> None:
     torch.manual_seed(1)
     out = arguments.out / arguments.kind
     out.mkdir(parents=True, exist_ok=True)
-    books = data.read_books(arguments.corpus / "books.train.jsonl.xz")
+    recipe = RECIPES[arguments.kind]
+    books = data.read_books(arguments.corpus / "books.train.jsonl.xz", recipe.authors)
     chats = data.read_dialogues(arguments.corpus / "dialogues.train.jsonl.xz")
     tokenizer = get_tokenizer(arguments.out / "tokenizer.json", books, chats)
     corpus = data.prepare(tokenizer, arguments.corpus, OWN_DIALOGUES, books, chats, arguments.device)
     print(json.dumps(corpus.sizes), f"ready after {time.monotonic() - started:.0f} s", flush=True)
 
-    trainer = Trainer(RECIPES[arguments.kind], corpus, out, arguments.device, not arguments.no_compile)
+    trainer = Trainer(recipe, corpus, out, arguments.device, not arguments.no_compile, arguments.start)
     trainer.run(arguments.seconds)
     finish(trainer, tokenizer, arguments.kind, started)
 
