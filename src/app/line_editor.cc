@@ -6,6 +6,8 @@
 #include <cstdio>
 #include <cstring>
 #include <langinfo.h>
+#include <termios.h>
+#include <unistd.h>
 
 #include <histedit.h>
 
@@ -22,9 +24,34 @@ void UseUtf8() {
   if (std::strcmp(nl_langinfo(CODESET), "UTF-8") != 0) std::setlocale(LC_CTYPE, "C.UTF-8");
 }
 
+/// Between lines, while an answer is drawn, keys are neither echoed into it nor gathered to lines by the terminal: what
+/// is typed ahead reaches the editor as it was typed. (Gathered by the terminal, a Ctrl-D would be lost.) Ctrl-C stays.
+class QuietTerminal {
+ public:
+  QuietTerminal() : is_terminal_(tcgetattr(STDIN_FILENO, &original_) == 0) {}
+  ~QuietTerminal() {
+    if (is_terminal_) tcsetattr(STDIN_FILENO, TCSADRAIN, &original_);
+  }
+  QuietTerminal(const QuietTerminal&) = delete;
+  QuietTerminal& operator=(const QuietTerminal&) = delete;
+
+  /// After every line: the editor leaves the terminal gathering and echoing.
+  void Quiet() const {
+    if (!is_terminal_) return;
+    termios quiet = original_;
+    quiet.c_lflag &= ~static_cast<tcflag_t>(ICANON | ECHO);
+    tcsetattr(STDIN_FILENO, TCSADRAIN, &quiet);
+  }
+
+ private:
+  termios original_{};
+  bool is_terminal_;
+};
+
 }  // namespace
 
 struct LineEditor::State {
+  QuietTerminal terminal;
   EditLine* edit = nullptr;
   History* history = nullptr;
   std::filesystem::path file;
@@ -55,6 +82,7 @@ LineEditor::LineEditor(std::filesystem::path history_file) : state_(std::make_un
   el_set(s.edit, EL_SIGNAL, 0);
   el_set(s.edit, EL_HIST, history, s.history);
   el_source(s.edit, nullptr);  // the user's ~/.editrc
+  s.terminal.Quiet();
 }
 
 LineEditor::~LineEditor() {
@@ -68,6 +96,7 @@ LineEditor::Outcome LineEditor::Read(const std::string& prompt, std::string* lin
   int count = 0;
   errno = 0;
   const char* text = el_gets(s.edit, &count);
+  s.terminal.Quiet();
   if (PendingSignal() != 0) {
     el_reset(s.edit);  // forget what was typed of the line
     return Outcome::kInterrupted;

@@ -45,8 +45,13 @@ std::string JoinPrompt(const std::string& given, const std::string& piped) {
 /// "run demo why is the sky blue": words that no quotes hold together. A list as CLI11 has it would do, but for its
 /// habit of taking "[a,b]" apart.
 void AddWords(const std::vector<std::string>& words, std::string* prompt) {
+  bool options_end = false;
   for (const auto& word : words) {
-    if (word.size() > 1 && word.front() == '-') {
+    if (word == "--" && !options_end) {
+      options_end = true;
+      continue;
+    }
+    if (word.size() > 1 && word.front() == '-' && !options_end) {
       Fail(ErrorCode::kInvalidArgument, "there is no option '{}': see `edgellm help run`", word);
     }
     *prompt += " " + word;
