@@ -243,6 +243,15 @@ std::optional<text::VocabularyData> ReadGgufVocabulary(const GgufFile& file) {
   return data;
 }
 
+text::Tokenizer BuildGgufTokenizer(const GgufFile& file, const text::VocabularyData& vocabulary) {
+  try {
+    return text::Tokenizer::FromVocabulary(vocabulary, "tokenizer");
+  } catch (const Error& error) {
+    // It may quote a token, and tokens may be any bytes.
+    Fail(error.code(), "{}: {}", file.name, OneLine(error.what()));
+  }
+}
+
 void ReadGgufText(const GgufFile& file, Model& model) {
   if (const auto text = file.Text("tokenizer.chat_template")) {
     if (!utf8::IsValid(*text)) Fail(ErrorCode::kCorrupt, "{}: tokenizer.chat_template is not UTF-8", file.name);
@@ -254,7 +263,7 @@ void ReadGgufText(const GgufFile& file, Model& model) {
     Fail(ErrorCode::kCorrupt, "{}: {} tokens, but an embedding of {} rows", file.name, vocabulary->tokens.size(),
          model.config.vocab);
   }
-  model.tokenizer_json = text::Tokenizer::FromVocabulary(*vocabulary, file.name).ToJson();
+  model.tokenizer_json = BuildGgufTokenizer(file, *vocabulary).ToJson();
   ReadStops(file, *vocabulary, model);
 }
 

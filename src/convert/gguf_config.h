@@ -18,6 +18,9 @@ ModelConfig ReadGgufConfig(const GgufFile& file, const GgufArchitecture& archite
 /// Nothing where the file has no vocabulary. Also for files that hold nothing else.
 std::optional<text::VocabularyData> ReadGgufVocabulary(const GgufFile& file);
 
+/// The tokenizer of a vocabulary that the file holds.
+text::Tokenizer BuildGgufTokenizer(const GgufFile& file, const text::VocabularyData& vocabulary);
+
 /// Fills tokenizer_json, chat_template and generation; config.vocab bounds the stop tokens.
 void ReadGgufText(const GgufFile& file, Model& model);
 

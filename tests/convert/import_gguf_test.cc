@@ -272,6 +272,18 @@ TEST(ImportGguf, AnUnknownTokenizerIsNamed) {
   EXPECT_CONTAINS(ErrorOf([&] { ImportBytes(SampleGguf(SampleConfig(), variation)); }, ErrorCode::kUnsupported), "t5");
 }
 
+TEST(ImportGguf, TokensInErrorsAreMadeOneLine) {
+  GgufVariation variation;
+  variation.vocabulary = false;
+  variation.add = [](GgufWriter& w) {
+    w.AddText("tokenizer.ggml.model", "gpt2");
+    w.AddText("tokenizer.ggml.pre", "gpt-2");
+    w.AddTexts("tokenizer.ggml.tokens", {"a", "b"});
+    w.AddTexts("tokenizer.ggml.merges", {"a \x9d\n"});
+  };
+  EXPECT_CONTAINS(ErrorOf([&] { ImportBytes(SampleGguf(SampleConfig(), variation)); }, ErrorCode::kCorrupt), "merge");
+}
+
 TEST(ImportGguf, AFileOnDiskCarriesItsDigest) {
   const TemporaryFolder folder;
   const Bytes bytes = SampleGguf(SampleConfig());
