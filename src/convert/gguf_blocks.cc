@@ -123,9 +123,10 @@ void DecodeWithMinimum(const std::byte* block, float* out, const Read& read) {
   Codes codes;
   read(block, codes);
   const float d = Half(block, 0), dmin = Half(block, 2);
-  for (size_t i = 0; i < kSuperBlock; ++i) {
-    const auto [scale, minimum] = UnpackScale(block + 4, i / 32);
-    out[i] = d * scale * static_cast<float>(codes[i]) - dmin * minimum;
+  for (size_t j = 0; j < 8; ++j) {
+    const auto [scale, minimum] = UnpackScale(block + 4, j);
+    const float step = d * scale, offset = dmin * minimum;
+    for (size_t i = j * 32; i < j * 32 + 32; ++i) out[i] = step * static_cast<float>(codes[i]) - offset;
   }
 }
 
@@ -133,9 +134,9 @@ void DecodeQ6_K(const std::byte* block, float* out) {
   Codes codes;
   ReadQ6_K(block, codes);
   const float d = Half(block, kQ6_KScale);
-  for (size_t i = 0; i < kSuperBlock; ++i) {
-    const auto scale = static_cast<float>(static_cast<int8_t>(block[kQ6_KScales + i / 16]));
-    out[i] = d * scale * (static_cast<float>(codes[i]) - 32.0f);
+  for (size_t j = 0; j < 16; ++j) {
+    const float step = d * static_cast<float>(static_cast<int8_t>(block[kQ6_KScales + j]));
+    for (size_t i = j * 16; i < j * 16 + 16; ++i) out[i] = step * (static_cast<float>(codes[i]) - 32.0f);
   }
 }
 

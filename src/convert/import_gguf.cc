@@ -14,6 +14,7 @@
 #include "convert/gguf_config.h"
 #include "convert/import.h"
 #include "convert/recipe.h"
+#include "convert/row_work.h"
 #include "model/json_fields.h"
 #include "model/lower.h"
 #include "quant/codec.h"
@@ -31,7 +32,12 @@ int64_t SourceRow(int64_t row, int64_t pair_head_dim) {
 class Importer {
  public:
   Importer(const GgufFile& file, const GgufArchitecture& architecture, std::shared_ptr<const void> owner, Model& model)
-      : file_(file), architecture_(architecture), owner_(std::move(owner)), model_(model) {}
+      : file_(file),
+        architecture_(architecture),
+        owner_(std::move(owner)),
+        model_(model),
+        // Threads cost more than they bring where the whole file is small.
+        pool_(TotalBytes(file) < kSmallFile ? 1 : 0) {}
 
   void Run(const Plan& plan, const Progress& progress) {
     std::set<std::string_view> wanted;
@@ -54,6 +60,14 @@ class Importer {
   }
 
  private:
+  static constexpr size_t kSmallFile = size_t{1} << 20;
+
+  static size_t TotalBytes(const GgufFile& file) {
+    size_t bytes = 0;
+    for (const auto& [name, tensor] : file.tensors) bytes += tensor.bytes.size();
+    return bytes;
+  }
+
   Tensor Read(const std::string& name, const std::string& canonical, const GgufTensor& source) {
     const bool is_vector = source.is_vector || source.rows == 1;
     const int64_t values = is_vector ? source.cols : source.rows;
@@ -99,17 +113,19 @@ class Importer {
     return made.tensor;
   }
 
-  static WritableTensor Repack(const GgufTensor& source, const WeightFormat& format, int64_t head_dim) {
+  WritableTensor Repack(const GgufTensor& source, const WeightFormat& format, int64_t head_dim) {
     WritableTensor made = MakeTensor(format, source.rows, source.cols, /*is_vector=*/false);
     const size_t stride = source.bytes.size() / static_cast<size_t>(source.rows);
     const size_t code_stride = format.RowBytes(source.cols), groups = static_cast<size_t>(format.Groups(source.cols));
-    for (int64_t row = 0; row < source.rows; ++row) {
-      const auto to = static_cast<size_t>(row), from = static_cast<size_t>(SourceRow(row, head_dim));
-      RepackGgufRow(source.traits->type, source.bytes.data() + from * stride, source.cols,
-                    made.codes + to * code_stride,
-                    made.scales == nullptr ? nullptr : made.scales + to * groups * format.ScaleBytes(),
-                    made.zeros == nullptr ? nullptr : made.zeros + to * groups * 2);
-    }
+    ForRows(pool_, source.rows, [&] {
+      return [&](int64_t row) {
+        const auto to = static_cast<size_t>(row), from = static_cast<size_t>(SourceRow(row, head_dim));
+        RepackGgufRow(source.traits->type, source.bytes.data() + from * stride, source.cols,
+                      made.codes + to * code_stride,
+                      made.scales == nullptr ? nullptr : made.scales + to * groups * format.ScaleBytes(),
+                      made.zeros == nullptr ? nullptr : made.zeros + to * groups * 2);
+      };
+    });
     return made;
   }
 
@@ -120,21 +136,19 @@ class Importer {
     entries_.push_back(std::move(entry));
   }
 
-  static double RelativeError(const GgufTensor& source, const WeightView& view, int64_t head_dim) {
+  double RelativeError(const GgufTensor& source, const WeightView& view, int64_t head_dim) {
     const auto cols = static_cast<size_t>(source.cols);
     const size_t stride = source.bytes.size() / static_cast<size_t>(source.rows);
-    std::vector<float> wanted(cols), got(cols);
-    double error = 0, square = 0;
-    for (int64_t row = 0; row < source.rows; ++row) {
-      const auto from = static_cast<size_t>(SourceRow(row, head_dim));
-      DecodeGgufRow(source.traits->type, source.bytes.data() + from * stride, wanted);
-      DecodeRow(view, row, got);
-      for (size_t i = 0; i < cols; ++i) {
-        error += std::pow(static_cast<double>(wanted[i]) - got[i], 2);
-        square += std::pow(static_cast<double>(wanted[i]), 2);
-      }
-    }
-    return square > 0 ? std::sqrt(error / square) : 0;
+    RowErrors errors(source.rows);
+    ForRows(pool_, source.rows, [&] {
+      return [&, wanted = std::vector<float>(cols), got = std::vector<float>(cols)](int64_t row) mutable {
+        const auto from = static_cast<size_t>(SourceRow(row, head_dim));
+        DecodeGgufRow(source.traits->type, source.bytes.data() + from * stride, wanted);
+        DecodeRow(view, row, got);
+        errors.Set(row, wanted, got);
+      };
+    });
+    return errors.Relative();
   }
 
   /// BitNet files may carry one factor beside a matrix, by which its output is multiplied: it goes into the scales.
@@ -170,6 +184,7 @@ class Importer {
   std::shared_ptr<const void> owner_;
   Model& model_;
   std::vector<RecipeEntry> entries_;
+  WorkerPool pool_;
 };
 
 /// Shapes are compared before anything is repacked: a small file must not make large tensors.

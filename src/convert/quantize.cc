@@ -6,9 +6,9 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "base/worker_pool.h"
 #include "convert/bitnet.h"
 #include "convert/recipe.h"
+#include "convert/row_work.h"
 #include "quant/codec.h"
 
 namespace edgellm {
@@ -26,46 +26,23 @@ WeightFormat DefaultHead(int64_t cols) {
   return {WeightKind::kInt8, 32, false};
 }
 
-struct RowErrors {
-  std::vector<double> error, square;  // by row: squared error, squared values
-
-  explicit RowErrors(int64_t rows) : error(static_cast<size_t>(rows)), square(static_cast<size_t>(rows)) {}
-  double Total(const std::vector<double>& of) const {
-    double sum = 0;
-    for (const double x : of) sum += x;
-    return sum;
-  }
-  double Relative() const {
-    const double values = Total(square);
-    return values > 0 ? std::sqrt(Total(error) / values) : 0;
-  }
-};
-
 /// Calls `body(row, values)` for every row of `source`, decoded, on all threads. `body` must not throw.
 template <typename Body>
-void ForRows(WorkerPool& pool, const WeightView& source, const Body& body) {
-  pool.Run([&](int worker) {
-    std::vector<float> values(static_cast<size_t>(source.cols));
-    const Slice slice = SliceOf(source.rows, worker, pool.size());
-    for (int64_t row = slice.first; row < slice.last; ++row) {
+void ForDecodedRows(WorkerPool& pool, const WeightView& source, const Body& body) {
+  ForRows(pool, source.rows, [&] {
+    return [&, values = std::vector<float>(static_cast<size_t>(source.cols))](int64_t row) mutable {
       DecodeRow(source, row, values);
       body(row, std::span<const float>(values));
-    }
+    };
   });
 }
 
 RowErrors Compare(WorkerPool& pool, const WeightView& source, const WeightView& result) {
   RowErrors errors(source.rows);
-  ForRows(pool, source, [&](int64_t row, std::span<const float> values) {
+  ForDecodedRows(pool, source, [&](int64_t row, std::span<const float> values) {
     std::vector<float> got(values.size());
     DecodeRow(result, row, got);
-    double error = 0, square = 0;
-    for (size_t i = 0; i < values.size(); ++i) {
-      error += std::pow(static_cast<double>(values[i]) - got[i], 2);
-      square += std::pow(static_cast<double>(values[i]), 2);
-    }
-    errors.error[static_cast<size_t>(row)] = error;
-    errors.square[static_cast<size_t>(row)] = square;
+    errors.Set(row, values, got);
   });
   return errors;
 }
@@ -74,7 +51,7 @@ Tensor EncodeRows(WorkerPool& pool, const WeightView& source, const WeightFormat
   WritableTensor made = MakeTensor(format, source.rows, source.cols, /*is_vector=*/false);
   const size_t code_stride = format.RowBytes(source.cols);
   const size_t groups = static_cast<size_t>(format.Groups(source.cols));
-  ForRows(pool, source, [&](int64_t row, std::span<const float> values) {
+  ForDecodedRows(pool, source, [&](int64_t row, std::span<const float> values) {
     const auto index = static_cast<size_t>(row);
     EncodeRow(format, values, made.codes + index * code_stride,
               made.scales == nullptr ? nullptr : made.scales + index * groups * format.ScaleBytes(),
@@ -85,7 +62,7 @@ Tensor EncodeRows(WorkerPool& pool, const WeightView& source, const WeightFormat
 
 void RefuseNonFinite(WorkerPool& pool, const WeightView& source, std::string_view name) {
   std::atomic<bool> bad{false};
-  ForRows(pool, source, [&](int64_t, std::span<const float> values) {
+  ForDecodedRows(pool, source, [&](int64_t, std::span<const float> values) {
     for (const float x : values) {
       if (!std::isfinite(x)) bad.store(true, std::memory_order_relaxed);
     }
@@ -97,8 +74,7 @@ void RefuseNonFinite(WorkerPool& pool, const WeightView& source, std::string_vie
 /// ternary already (an offline checkpoint kept as floats, or another ternary format) keeps its values instead.
 Tensor EncodeTernary(WorkerPool& pool, const WeightView& source, const WeightFormat& format, std::string_view name) {
   Tensor by_group = EncodeRows(pool, source, format);
-  const RowErrors errors = Compare(pool, source, by_group.view);
-  if (errors.Total(errors.error) == 0) return by_group;
+  if (Compare(pool, source, by_group.view).IsExact()) return by_group;
   Tensor by_matrix = EncodeBitnet(source, name);
   return format == by_matrix.view.format ? by_matrix : EncodeRows(pool, by_matrix.view, format);
 }
@@ -167,7 +143,7 @@ class Quantizer {
                                                       : EncodeRows(pool_, source.view, format);
     ValidateCodes(made.view, "tensor " + name);
     const RowErrors errors = Compare(pool_, source.view, made.view);
-    const bool is_exact = errors.Total(errors.error) == 0;
+    const bool is_exact = errors.IsExact();
     if (!source.view.format.is_float() && !is_exact) ++twice_;
     entries_.push_back(
         {name, before, format.Name(), is_exact, is_exact ? std::nullopt : std::optional(errors.Relative())});
