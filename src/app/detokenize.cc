@@ -12,7 +12,6 @@
 #include "app/terminal.h"
 #include "app/verbs.h"
 #include "base/error.h"
-#include "base/file.h"
 
 namespace edgellm::app {
 namespace {
@@ -44,8 +43,7 @@ std::vector<text::TokenId> ParseIds(std::string_view input, int vocab_size) {
 
 void Detokenize(const Arguments& arguments) {
   const text::Tokenizer tokenizer = OpenTokenizer(arguments.model);
-  const std::string text =
-      tokenizer.Decode(ParseIds(ReadStandardInput(), tokenizer.vocab_size()), arguments.spell_special);
+  const std::string text = tokenizer.Decode(ParseIds(ReadInput(), tokenizer.vocab_size()), arguments.spell_special);
   if (arguments.json) {
     WriteJson({{"text", text}});
     return;

@@ -5,6 +5,7 @@
 #include <clocale>
 #include <cstdio>
 #include <cstring>
+#include <cwchar>
 #include <langinfo.h>
 #include <termios.h>
 #include <unistd.h>
@@ -57,6 +58,23 @@ struct LineEditor::State {
   std::filesystem::path file;
   std::string prompt;
 
+  /// Reads a character, as el_wset(EL_GETCFN) wants it: 1, 0 at the end, -1 on failure. libedit's own would miss a
+  /// signal that comes between drawing the prompt and waiting for a key.
+  static int ReadCharacter(EditLine*, wchar_t* character) {
+    std::mbstate_t state{};
+    for (;;) {
+      char byte = 0;
+      if (!WaitForKey()) return -1;
+      const ssize_t got = read(STDIN_FILENO, &byte, 1);
+      if (got < 0 && errno == EINTR) continue;
+      if (got <= 0) return static_cast<int>(got);
+      const size_t used = std::mbrtowc(character, &byte, 1, &state);
+      if (used == static_cast<size_t>(-2)) continue;  // more bytes belong to it
+      if (used != static_cast<size_t>(-1)) return 1;
+      state = {};  // no text in this locale: the bytes so far are dropped
+    }
+  }
+
   static char* Prompt(EditLine* edit) {
     State* self = nullptr;
     el_get(edit, EL_CLIENTDATA, &self);
@@ -80,6 +98,7 @@ LineEditor::LineEditor(std::filesystem::path history_file) : state_(std::make_un
   el_set(s.edit, EL_PROMPT, &State::Prompt);
   el_set(s.edit, EL_EDITOR, "emacs");
   el_set(s.edit, EL_SIGNAL, 0);
+  el_wset(s.edit, EL_GETCFN, &State::ReadCharacter);
   el_set(s.edit, EL_HIST, history, s.history);
   el_source(s.edit, nullptr);  // the user's ~/.editrc
   s.terminal.Quiet();

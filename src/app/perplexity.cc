@@ -21,14 +21,14 @@ namespace {
 
 struct Arguments {
   std::string model, file;
-  int context = 512;
+  std::optional<int> context;
   BackendArguments backend;
   bool json = false;
 };
 
 void PrintPerplexity(const Arguments& arguments) {
   const Model model = OpenModel(arguments.model);
-  const std::string text = arguments.file == "-" ? ReadStandardInput() : ReadFile(arguments.file);
+  const std::string text = arguments.file == "-" ? ReadInput() : ReadFile(arguments.file);
   const Perplexity result = PerplexityOf(model, text, arguments.context, ToRuntimeOptions(arguments.backend, 0));
   if (arguments.json) {
     WriteJson({{"perplexity", result.value},
@@ -36,10 +36,10 @@ void PrintPerplexity(const Arguments& arguments) {
                {"mean_nll", result.mean_nll},
                {"scored_tokens", result.scored_tokens},
                {"windows", result.windows},
-               {"context", arguments.context}});
+               {"context", result.window}});
   } else {
     WriteOutput(fmt::format("perplexity: {:.4f} +/- {:.5f} ({} tokens scored in {} windows of {})\n", result.value,
-                            result.standard_error, result.scored_tokens, result.windows, arguments.context));
+                            result.standard_error, result.scored_tokens, result.windows, result.window));
   }
 }
 
@@ -50,7 +50,7 @@ Perplexity PerplexityOf(const Model& model, std::string_view text, std::optional
   if (model.tokenizer_json.empty()) Fail(ErrorCode::kUnsupported, "{}: the model came without a tokenizer", model.name);
   const auto tokenizer = text::Tokenizer::FromJson(model.tokenizer_json, model.name);
   const auto tokens = tokenizer.Encode(text, {.add_special = true, .parse_special = false});
-  const int window = asked ? *asked : std::min({512, model.config.max_context, static_cast<int>(tokens.size())});
+  const int window = asked ? *asked : std::min(512, model.config.max_context);
   if (window > model.config.max_context) {
     Fail(ErrorCode::kInvalidArgument, "windows of {} tokens are longer than the {} that the model was trained for",
          window, model.config.max_context);
@@ -69,7 +69,7 @@ void AddPerplexity(CLI::App& app) {
   CLI::App* verb = app.add_subcommand("perplexity", "Measure how well a model predicts a plain text");
   verb->add_option("MODEL", arguments->model, "name, file or folder")->required();
   verb->add_option("FILE", arguments->file, "plain text, UTF-8; - for standard input")->required();
-  verb->add_option("--ctx", arguments->context, "tokens in a window")->capture_default_str();
+  verb->add_option("--ctx", arguments->context, "tokens in a window; default: 512, or the model's context if less");
   AddBackendOptions(*verb, &arguments->backend);
   verb->add_flag("--json", arguments->json, "print JSON");
   verb->callback([arguments] { PrintPerplexity(*arguments); });

@@ -10,7 +10,7 @@
 
 namespace edgellm::app {
 
-/// With a progress bar. Without `window`: 512, or less where the model's context or the text is shorter.
+/// With a progress bar. Without `window`: 512, or the model's context where that is less.
 Perplexity PerplexityOf(const Model& model, std::string_view text, std::optional<int> window,
                         const RuntimeOptions& options);
 

@@ -13,7 +13,6 @@
 #include "app/terminal.h"
 #include "app/verbs.h"
 #include "base/error.h"
-#include "base/file.h"
 #include "base/utf8.h"
 
 namespace edgellm::app {
@@ -32,7 +31,7 @@ struct Arguments {
 /// but with --raw every byte counts.
 std::string ReadPipedPrompt(bool raw) {
   if (InputIsTerminal()) return {};
-  std::string text = ReadStandardInput(size_t{64} << 20);
+  std::string text = ReadInput(size_t{64} << 20);
   if (!raw && text.ends_with('\n')) text.pop_back();
   return text;
 }

@@ -25,7 +25,7 @@ struct Arguments {
 };
 
 ordered_json ReadContext() {
-  ordered_json context = ordered_json::parse(ReadStandardInput(), nullptr, /*allow_exceptions=*/false);
+  ordered_json context = ordered_json::parse(ReadInput(), nullptr, /*allow_exceptions=*/false);
   if (context.is_array()) context = {{"messages", std::move(context)}, {"add_generation_prompt", true}};
   if (!context.is_object()) {
     Fail(ErrorCode::kInvalidArgument, "standard input: must be JSON: {{\"messages\": […], …}}, or the messages alone");

@@ -1,24 +1,36 @@
 // See terminal.h.
 #include "app/terminal.h"
 
+#include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
-#include <string>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/file.h"
 
 namespace edgellm::app {
 namespace {
 
-// The one global: a signal handler can reach nothing else.
-volatile std::sig_atomic_t pending_signal = 0;
+// Globals, for a signal handler can reach nothing else.
+static_assert(std::atomic<int>::is_always_lock_free, "signal handlers must not wait");
+std::atomic<int> pending_signal = 0;  // a signal may come to any thread
+int signal_event = -1;                // an eventfd, readable while a signal is pending
 
 void Remember(int signal) {
+  const int before = errno;
   pending_signal = signal;
+  const uint64_t one = 1;
+  if (signal_event >= 0 && write(signal_event, &one, sizeof one) < 0) {
+    // Full: then it is readable, which is all that is wanted.
+  }
+  errno = before;
 }
 
 /// 0, or the errno of the write that failed.
@@ -52,6 +64,15 @@ void WriteDiagnostic(std::string_view text) {
   WriteAll(STDERR_FILENO, text);
 }
 
+std::string ReadInput(size_t max_bytes) {
+  CheckInterrupt();
+  if (fcntl(STDIN_FILENO, F_GETFD) < 0) return {};
+  for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, SIG_DFL);
+  std::string text = ReadStandardInput(max_bytes);
+  CatchSignals(/*again_kills=*/true);
+  return text;
+}
+
 bool InputIsTerminal() {
   return isatty(STDIN_FILENO) == 1;
 }
@@ -63,6 +84,7 @@ bool ErrorIsTerminal() {
 }
 
 void CatchSignals(bool again_kills) {
+  if (signal_event < 0) signal_event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   struct sigaction action {};
   action.sa_handler = SIG_IGN;
   sigaction(SIGPIPE, &action, nullptr);
@@ -78,6 +100,15 @@ int PendingSignal() {
 }
 void ForgetSignal() {
   pending_signal = 0;
+  uint64_t count = 0;
+  if (read(signal_event, &count, sizeof count) < 0) return;  // there was none
+}
+
+bool WaitForKey() {
+  pollfd events[] = {{STDIN_FILENO, POLLIN, 0}, {signal_event, POLLIN, 0}};
+  while (PendingSignal() == 0 && poll(events, 2, -1) < 0 && errno == EINTR) {
+  }
+  return PendingSignal() == 0;
 }
 
 void CheckInterrupt() {

@@ -2,6 +2,8 @@
 // flag. Results go out through here and nowhere else, so that every verb ends cleanly in a pipe and under Ctrl-C.
 #pragma once
 
+#include <cstddef>
+#include <string>
 #include <string_view>
 
 #include <nlohmann/json_fwd.hpp>
@@ -26,12 +28,19 @@ bool InputIsTerminal();
 bool OutputIsTerminal();
 bool ErrorIsTerminal();
 
+/// Standard input to its end; empty where there is none (closed). Ctrl-C ends the program at once meanwhile: there is
+/// nothing to clean up yet. Throws as ReadStandardInput does.
+std::string ReadInput(size_t max_bytes = size_t{1} << 30);
+
 /// SIGPIPE is ignored; SIGINT and SIGTERM set a flag. With `again_kills`, a second one ends the program at once, should
 /// the work not look at the flag.
 void CatchSignals(bool again_kills);
 /// The signal that came, or 0.
 int PendingSignal();
 void ForgetSignal();
+/// Until standard input has something to read, or has ended; false when a signal is pending, whichever thread it came
+/// to.
+bool WaitForKey();
 /// Throws Interrupted when a signal is pending.
 void CheckInterrupt();
 /// Ends the program by the signal, as shells expect of an interrupted program.

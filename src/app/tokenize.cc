@@ -9,7 +9,6 @@
 #include "app/open_model.h"
 #include "app/terminal.h"
 #include "app/verbs.h"
-#include "base/file.h"
 
 namespace edgellm::app {
 namespace {
@@ -21,7 +20,7 @@ struct Arguments {
 
 void Tokenize(const Arguments& arguments) {
   const text::Tokenizer tokenizer = OpenTokenizer(arguments.model);
-  const std::string text = ReadStandardInput();
+  const std::string text = ReadInput();
   const auto ids =
       tokenizer.Encode(text, {.add_special = arguments.add_special, .parse_special = arguments.parse_special});
   if (!arguments.json) {

@@ -130,7 +130,9 @@ Perplexity MeasurePerplexity(Backend& backend, const BackendLimits& limits, std:
       report(to);
     }
   }
-  return Summarise(sums, windows);
+  Perplexity result = Summarise(sums, windows);
+  result.window = window;
+  return result;
 }
 
 }  // namespace edgellm

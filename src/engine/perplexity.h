@@ -25,7 +25,7 @@ struct Perplexity {
   double standard_error = 0;  // of `value`, to first order
   double mean_nll = 0;        // nats a token
   int64_t scored_tokens = 0;
-  int windows = 0;
+  int windows = 0, window = 0;
 };
 
 /// The limits of a backend that MeasurePerplexity can drive.

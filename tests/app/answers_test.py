@@ -86,6 +86,19 @@ class Answers(ProgramTest):
                      "eval duration", "eval rate", "backend", "weights", "KV cache", "peak memory", "seed"):
             self.assertIn(name, lines)
 
+    def test_standard_input_that_is_closed(self):
+        done = subprocess.run(["sh", "-c", '"$@" <&-', "sh", PROGRAM, "run", self.model, "Hello", "-n", "3"],
+                              capture_output=True, env=self.environment, timeout=60)
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
+
+    def test_ctrl_c_while_standard_input_is_read(self):
+        process = subprocess.Popen([PROGRAM, "tokenize", self.model], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, env=self.environment)
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        self.assertEqual(process.wait(30), -signal.SIGINT)
+        process.communicate()
+
     def test_every_backend_and_isa_agrees(self):
         expected = self.succeed("run", self.model, "Hello", "-n", "30", "--temperature", "0")
         for choice in (["--backend", "reference"], ["--isa", "scalar"], ["--backend", "cpu"]):
@@ -178,6 +191,7 @@ class RealModel(ProgramTest):
         self.assertLess(result["perplexity"], 10)
         self.assertEqual(result["scored_tokens"], result["windows"] * 63)
         self.assertAlmostEqual(result["mean_nll"], math.log(result["perplexity"]), places=9)
+        self.assertEqual(self.succeed_json("perplexity", STORIES, text)["context"], 512)
         self.assertIn("1024", self.refuse("perplexity", STORIES, text, "--ctx", "1024"))
         text.write_text("Too short.")
         self.assertIn("too few for one window of 512", self.refuse("perplexity", STORIES, text))

@@ -78,7 +78,7 @@ Perplexity Expected(std::vector<int32_t> tokens, int window, std::optional<int32
   for (const double value : nll) squares += value * value / static_cast<double>(nll.size());
   const double value = std::exp(mean);
   const double error = std::sqrt((squares - mean * mean) / (static_cast<double>(nll.size()) - 1)) * value;
-  return {value, error, mean, static_cast<int64_t>(nll.size()), windows};
+  return {value, error, mean, static_cast<int64_t>(nll.size()), windows, window};
 }
 
 class PerplexityWindows : public ::testing::TestWithParam<int> {};
@@ -96,6 +96,7 @@ TEST_P(PerplexityWindows, FollowsTheDefinition) {
     EXPECT_NEAR(measured.mean_nll, expected.mean_nll, 1e-6);
     EXPECT_EQ(measured.scored_tokens, expected.scored_tokens);
     EXPECT_EQ(measured.windows, 3);
+    EXPECT_EQ(measured.window, window);
     ASSERT_EQ(backend.first_tokens.size(), 3u);
     if (bos) {
       EXPECT_EQ(backend.first_tokens, (std::vector<int32_t>{4, 4, 4}));
