@@ -43,6 +43,7 @@ void Build(CLI::App& app) {
 }
 
 int Main(int argc, char** argv) {
+  OpenMissingStreams();
   CatchSignals(/*again_kills=*/true);
   CLI::App app("Runs language models on the device in front of you.", "edgellm");
   try {

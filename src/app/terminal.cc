@@ -66,7 +66,6 @@ void WriteDiagnostic(std::string_view text) {
 
 std::string ReadInput(size_t max_bytes) {
   CheckInterrupt();
-  if (fcntl(STDIN_FILENO, F_GETFD) < 0) return {};
   for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, SIG_DFL);
   std::string text = ReadStandardInput(max_bytes);
   CatchSignals(/*again_kills=*/true);
@@ -81,6 +80,13 @@ bool OutputIsTerminal() {
 }
 bool ErrorIsTerminal() {
   return isatty(STDERR_FILENO) == 1;
+}
+
+void OpenMissingStreams() {
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    // Opened for reading alone, so that output that has nowhere to go still is an error.
+    if (fcntl(stream, F_GETFD) < 0 && open("/dev/null", O_RDONLY) != stream) _exit(1);
+  }
 }
 
 void CatchSignals(bool again_kills) {

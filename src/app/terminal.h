@@ -28,9 +28,13 @@ bool InputIsTerminal();
 bool OutputIsTerminal();
 bool ErrorIsTerminal();
 
-/// Standard input to its end; empty where there is none (closed). Ctrl-C ends the program at once meanwhile: there is
+/// Standard input to its end. Ctrl-C ends the program at once meanwhile: there is
 /// nothing to clean up yet. Throws as ReadStandardInput does.
 std::string ReadInput(size_t max_bytes = size_t{1} << 30);
+
+/// A program may be started with its standard streams closed; the next files opened would become them. First of all
+/// calls.
+void OpenMissingStreams();
 
 /// SIGPIPE is ignored; SIGINT and SIGTERM set a flag. With `again_kills`, a second one ends the program at once, should
 /// the work not look at the flag.

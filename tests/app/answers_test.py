@@ -91,6 +91,12 @@ class Answers(ProgramTest):
                               capture_output=True, env=self.environment, timeout=60)
         self.assertEqual((done.returncode, done.stderr), (0, b""))
 
+    def test_standard_output_that_is_closed(self):
+        done = subprocess.run(["sh", "-c", '"$@" >&-', "sh", PROGRAM, "run", self.model, "Hello", "-n", "3"],
+                              stdin=subprocess.DEVNULL, capture_output=True, env=self.environment, timeout=60)
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(done.stderr, b"error: cannot write to standard output: Bad file descriptor\n")
+
     def test_ctrl_c_while_standard_input_is_read(self):
         process = subprocess.Popen([PROGRAM, "tokenize", self.model], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                    stderr=subprocess.PIPE, env=self.environment)
