@@ -6,6 +6,8 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/source_dir.h"
+
 namespace edgellm {
 
 /// The folder, or an empty path where there is none.
@@ -13,7 +15,7 @@ inline std::filesystem::path SharedData() {
   const char* from_environment = std::getenv("EDGELLM_TEST_DATA");
   std::filesystem::path folder = from_environment != nullptr
                                      ? std::filesystem::path(from_environment)
-                                     : std::filesystem::path(EDGELLM_SOURCE_DIR) / ".." / "shared" / "data";
+                                     : SourceDir() / ".." / "shared" / "data";
   return std::filesystem::exists(folder / "README.md") ? folder : std::filesystem::path();
 }
 

@@ -1,5 +1,5 @@
 // Chat templates: messages to prompt, by the Jinja template that comes with a model. The interpreter runs what such templates
-// use (docs of the subset in docs/chat_templates.md), under limits, because a template is a program from somewhere else.
+// use (docs of the subset in docs/chat-templates.md), under limits, because a template is a program from somewhere else.
 #pragma once
 
 #include <cstdint>

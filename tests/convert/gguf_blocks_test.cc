@@ -14,6 +14,7 @@
 #include "model/weight_table.h"
 #include "quant/codec.h"
 #include "quant/planes.h"
+#include "tests/source_dir.h"
 
 namespace edgellm {
 namespace {
@@ -41,7 +42,7 @@ class GgufBlocks : public testing::TestWithParam<GgufTensorType> {
     return made;
   }
 
-  MappedFile file_{std::string(EDGELLM_SOURCE_DIR) + "/tests/golden/gguf_blocks.safetensors"};
+  MappedFile file_{SourceDir() / "tests" / "golden" / "gguf_blocks.safetensors"};
   std::span<const std::byte> raw_;
   std::vector<float> values_;
 };

@@ -3,6 +3,7 @@
 #include <random>
 
 #include "huggingface_samples.h"
+#include "tests/source_dir.h"
 
 namespace edgellm {
 namespace {
@@ -276,7 +277,7 @@ TEST_F(HuggingFaceTest, NoPermission) {
 class GoldenImportTest : public testing::TestWithParam<const char*> {};
 
 TEST_P(GoldenImportTest, Imports) {
-  const auto folder = std::filesystem::path(EDGELLM_SOURCE_DIR) / "tests" / "golden" / GetParam();
+  const auto folder = SourceDir() / "tests" / "golden" / GetParam();
   const Model model = LoadModel(folder);
   EXPECT_NO_THROW(model.weights.Bind(Lower(model.config), "golden"));
   EXPECT_TRUE(model.provenance.notes.empty()) << model.provenance.notes[0];

@@ -1,6 +1,7 @@
 // LoadModel tells files by their content, and says clearly what it cannot use.
 #include "huggingface_samples.h"
 #include "model/model_file.h"
+#include "tests/source_dir.h"
 
 namespace edgellm {
 namespace {
@@ -17,7 +18,7 @@ TEST(LoadModelTest, ModelFilesByAnyName) {
 
 TEST(LoadModelTest, AnImportSurvivesTheModelFile) {
   const TemporaryFolder folder;
-  const Model model = LoadModel(std::filesystem::path(EDGELLM_SOURCE_DIR) / "tests" / "golden" / "bitnet-packed");
+  const Model model = LoadModel(SourceDir() / "tests" / "golden" / "bitnet-packed");
   WriteModelFile(model, folder / "m.edgellm", {});
   EXPECT_NO_THROW(VerifyChecksums(folder / "m.edgellm", {}));
   const Model back = LoadModel(folder / "m.edgellm");

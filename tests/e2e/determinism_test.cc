@@ -10,11 +10,12 @@
 #include "convert/import.h"
 #include "quant/codec.h"
 #include "tests/e2e/running.h"
+#include "tests/source_dir.h"
 
 namespace edgellm {
 namespace {
 
-const std::filesystem::path kGolden = std::filesystem::path(EDGELLM_SOURCE_DIR) / "tests" / "golden";
+const std::filesystem::path kGolden = SourceDir() / "tests" / "golden";
 
 /// The checkpoint with every matrix of its layers and its head in `format`.
 Model InFormat(const std::string& checkpoint, const WeightFormat& format) {

@@ -11,11 +11,12 @@
 #include "convert/import.h"
 #include "model/safetensors.h"
 #include "tests/e2e/running.h"
+#include "tests/source_dir.h"
 
 namespace edgellm {
 namespace {
 
-const std::filesystem::path kGolden = std::filesystem::path(EDGELLM_SOURCE_DIR) / "tests" / "golden";
+const std::filesystem::path kGolden = SourceDir() / "tests" / "golden";
 
 std::vector<std::string> Checkpoints() {
   std::vector<std::string> names;

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "tests/shared_data.h"
+#include "tests/source_dir.h"
 #include "text/chat_template.h"
 
 namespace edgellm::text {
@@ -19,7 +20,7 @@ using nlohmann::ordered_json;
 constexpr int64_t kNow = 1784937600;  // as in the reference programs
 
 ordered_json ReadJson(const std::string& name) {
-  return ordered_json::parse(ReadFile(std::filesystem::path(EDGELLM_SOURCE_DIR) / "tests/text/data" / name));
+  return ordered_json::parse(ReadFile(SourceDir() / "tests/text/data" / name));
 }
 
 /// Renders and compares with a recorded result: an output, or an error of any text.

@@ -1,0 +1,54 @@
+// The bundled demo model: the packed file answers as the network that PyTorch trained does (models/demo/golden.json), keeps what
+// it promises about itself, and stays small enough to be bundled.
+#include <filesystem>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "base/file.h"
+#include "model/model_file.h"
+#include "tests/e2e/running.h"
+#include "tests/source_dir.h"
+
+namespace edgellm {
+namespace {
+
+const std::filesystem::path kDemo = SourceDir() / "models" / "demo";
+
+TEST(Demo, AnswersAsTheTrainedNetworkDoes) {
+  const Model model = ReadModelFile(kDemo / "demo.edgellm");
+  const auto golden = nlohmann::json::parse(ReadFile(kDemo / "golden.json"));
+  ASSERT_GE(golden.at("prompts").size(), 5u);
+  for (const cpu::KernelTable* kernels : cpu::UsableKernels()) {
+    for (const auto& prompt : golden.at("prompts")) {
+      const std::vector<int32_t> ids = prompt.at("ids"), greedy = prompt.at("greedy");
+      EXPECT_EQ(Greedy(model, {"cpu", kernels->name, 2}, ids, static_cast<int>(greedy.size())), greedy)
+          << kernels->name << " " << prompt.at("greedy_text");
+    }
+  }
+}
+
+TEST(Demo, FileIsWholeAndSmallEnoughToBundle) {
+  const auto path = kDemo / "demo.edgellm";
+  EXPECT_NO_THROW(VerifyChecksums(path, {}));
+  EXPECT_LE(std::filesystem::file_size(path), 12'000'000u);
+  const Model model = ReadModelFile(path);
+  EXPECT_TRUE(model.config.native_ternary);
+  EXPECT_FALSE(model.chat_template.empty());
+  EXPECT_FALSE(model.tokenizer_json.empty());
+  EXPECT_FALSE(model.golden.empty());
+}
+
+TEST(Demo, GoldenPromptsComeOutAgainOnEveryInstructionSet) {
+  const Model model = ReadModelFile(kDemo / "demo.edgellm");
+  for (const cpu::KernelTable* kernels : cpu::UsableKernels()) {
+    for (const GoldenPrompt& golden : model.golden) {
+      EXPECT_EQ(Greedy(model, {"cpu", kernels->name, 1}, golden.prompt, static_cast<int>(golden.expected.size())),
+                golden.expected)
+          << kernels->name;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace edgellm
