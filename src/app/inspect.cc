@@ -43,13 +43,19 @@ std::string TensorTable(const Model& model) {
   return Table(rows) + "\n";
 }
 
-/// A JSON object as rows of a section; nested values stay JSON.
+/// One value for people: objects (a recipe's tensors) are counted, not printed; floats as the file's author wrote them.
+std::string ValueText(const ordered_json& value) {
+  if (value.is_string()) return value.get<std::string>();
+  if (value.is_number_float()) return fmt::format("{:.6g}", value.get<double>());
+  if (value.is_object()) return fmt::format("{} entries (--json prints them)", value.size());
+  return value.dump();
+}
+
+/// A JSON object as rows of a section.
 std::vector<std::pair<std::string, std::string>> Rows(const ordered_json& object) {
   std::vector<std::pair<std::string, std::string>> rows;
   if (!object.is_object()) return rows;
-  for (const auto& [name, value] : object.items()) {
-    rows.emplace_back(name, value.is_string() ? value.get<std::string>() : value.dump());
-  }
+  for (const auto& [name, value] : object.items()) rows.emplace_back(name, ValueText(value));
   return rows;
 }
 
