@@ -28,12 +28,12 @@ build() {
 
 run_dev() {
   build dev
-  ctest --preset dev "$@"
+  ctest --preset dev -j "$(nproc)" "$@"
 }
 
 run_asan() {
   build asan
-  ctest --preset asan
+  ctest --preset asan -j "$(nproc)"
 }
 
 run_tsan() {
@@ -51,7 +51,7 @@ run_arm64() {
   local cpu
   for cpu in max cortex-a53; do
     echo "== arm64 tests on qemu's '$cpu'" >&2
-    QEMU_CPU=$cpu ctest --preset arm64 -R 'Cpu/|Golden/|Stories|Batch|Engine|Quant|Ternary|Int4|Int8'
+    QEMU_CPU=$cpu ctest --preset arm64 -j "$(nproc)" -R 'Cpu/|Golden/|Stories|Batch|Engine|Quant|Ternary|Int4|Int8'
   done
 }
 

@@ -1,5 +1,5 @@
-// The bundled demo model: the packed file answers as the network that PyTorch trained does (models/demo/golden.json), keeps what
-// it promises about itself, and stays small enough to be bundled.
+// The bundled demo model: the packed file answers as the network that PyTorch trained does (models/demo/golden.json),
+// keeps what it promises about itself, and stays small enough to be bundled.
 #include <filesystem>
 
 #include <gtest/gtest.h>

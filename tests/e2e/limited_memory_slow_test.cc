@@ -1,12 +1,12 @@
-// A SmolLM-135M-shaped int4 model in half a gigabyte: the program, with its address space limited to 512 MiB, loads the file
-// and answers. The weights are random (the shape is what matters), so the text means nothing; that there is one is the test.
+// A SmolLM-135M-shaped int4 model in half a gigabyte: the program, with its address space limited to 512 MiB, loads the
+// file and answers. The weights are random (the shape is what matters), so the text means nothing; that there is one is
+// the test.
 #include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <random>
 #include <string>
-
 #include <unistd.h>
 
 #include <gtest/gtest.h>
@@ -33,7 +33,8 @@ Tensor RandomTensor(const WeightSlot& slot, const WeightFormat& format, std::mt1
   auto* codes = reinterpret_cast<uint64_t*>(tensor.codes);
   for (size_t i = 0; i < bytes / 8; ++i) codes[i] = random();
   const auto scales = static_cast<size_t>(slot.rows * used.Groups(slot.cols));
-  std::fill_n(reinterpret_cast<uint16_t*>(tensor.scales), scales, FloatToF16(used.kind == WeightKind::kInt8 ? 5e-4f : 0.01f));
+  std::fill_n(reinterpret_cast<uint16_t*>(tensor.scales), scales,
+              FloatToF16(used.kind == WeightKind::kInt8 ? 5e-4f : 0.01f));
   return tensor.tensor;
 }
 
