@@ -47,8 +47,8 @@ void PrintPerplexity(const Arguments& arguments) {
 
 Perplexity PerplexityOf(const Model& model, std::string_view text, std::optional<int> asked,
                         const RuntimeOptions& options) {
-  if (model.tokenizer_json.empty()) Fail(ErrorCode::kUnsupported, "{}: the model came without a tokenizer", model.name);
-  const auto tokenizer = text::Tokenizer::FromJson(model.tokenizer_json, model.name);
+  if (model.tokenizer_json.empty()) Fail(ErrorCode::kUnsupported, "{}: the model came without a tokenizer", model.Label());
+  const auto tokenizer = text::Tokenizer::FromJson(model.tokenizer_json, model.Label());
   const auto tokens = tokenizer.Encode(text, {.add_special = true, .parse_special = false});
   const int window = asked ? *asked : std::min(512, model.config.max_context);
   if (window > model.config.max_context) {

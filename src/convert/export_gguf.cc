@@ -181,7 +181,7 @@ class Exporter {
       writer_.AddText("tokenizer.ggml.model", "no_vocab");
       return;
     }
-    const auto data = VocabularyForGguf(model_.tokenizer_json, config_.vocab, model_.name);
+    const auto data = VocabularyForGguf(model_.tokenizer_json, config_.vocab, model_.Label());
     const bool pieces = data.kind == text::VocabularyKind::kSentencePiece;
     writer_.AddText("tokenizer.ggml.model", pieces ? "llama" : "gpt2");
     writer_.AddText("tokenizer.ggml.pre", data.pre_tokenizer);
@@ -214,7 +214,7 @@ class Exporter {
 
   void AddWeights() {
     const Plan plan = Lower(config_);
-    const auto views = model_.weights.Bind(plan, model_.name);
+    const auto views = model_.weights.Bind(plan, model_.Label());
     for (size_t i = 0; i < views.size(); ++i) {
       const std::string& name = plan.weights[i].name;
       const auto gguf_name = GgufName(name);

@@ -67,8 +67,9 @@ Model LoadFile(const fs::path& path, const Progress& progress) {
 
 Model LoadModel(const fs::path& path, const Progress& progress) {
   try {
-    if (fs::is_directory(path)) return ImportHuggingFace(path, progress);
-    return LoadFile(path, progress);
+    Model model = fs::is_directory(path) ? ImportHuggingFace(path, progress) : LoadFile(path, progress);
+    model.path = path.string();
+    return model;
   } catch (const fs::filesystem_error& error) {
     Fail(ErrorCode::kIo, "{}: {}", path.string(), error.code().message());
   }

@@ -54,6 +54,8 @@ std::string OneLine(std::string_view text) {
 
 template <typename Json>
 Json ParseJson(std::string_view text, std::string_view name, const JsonLimits& limits) {
+  // The parser takes a zero byte for the end of the text.
+  if (text.find('\0') != text.npos) Fail(ErrorCode::kCorrupt, "{}: not valid JSON: a zero byte stands in it", name);
   Watch<Json> watch(name, limits);
   try {
     return Json::parse(text, std::ref(watch));

@@ -38,6 +38,7 @@ struct Provenance {
 
 struct Model {
   std::string name;  // for people
+  std::string path;  // of the file or folder it was loaded from, as given; not stored
   ModelConfig config;
   WeightTable weights;
   std::string tokenizer_json;  // text::Tokenizer::FromJson reads it; empty when the source had no tokenizer
@@ -45,6 +46,9 @@ struct Model {
   GenerationDefaults generation;
   Provenance provenance;
   std::vector<GoldenPrompt> golden;
+
+  /// What error messages call it.
+  const std::string& Label() const { return path.empty() ? name : path; }
 };
 
 }  // namespace edgellm

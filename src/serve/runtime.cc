@@ -113,13 +113,13 @@ KvType DefaultKv(const Model& model) {
 
 std::unique_ptr<Backend> BindBackend(const Model& model, const BackendLimits& limits, const RuntimeOptions& options) {
   const Plan plan = Lower(model.config);
-  const auto weights = model.weights.Bind(plan, model.name);
+  const auto weights = model.weights.Bind(plan, model.Label());
   return MakeBackend(options.backend, plan, weights, limits, options.backend_options);
 }
 
 Runtime::Runtime(Model model, const RuntimeOptions& options)
     : model_(std::move(model)), context_(ContextFor(model_.config, options.context)) {
-  if (!model_.tokenizer_json.empty()) tokenizer_ = text::Tokenizer::FromJson(model_.tokenizer_json, model_.name);
+  if (!model_.tokenizer_json.empty()) tokenizer_ = text::Tokenizer::FromJson(model_.tokenizer_json, model_.Label());
   EngineOptions engine_options;
   engine_options.vocab = model_.config.vocab;
   engine_options.context = context_;
@@ -128,13 +128,13 @@ Runtime::Runtime(Model model, const RuntimeOptions& options)
 }
 
 const text::Tokenizer& Runtime::tokenizer() const {
-  if (!tokenizer_) Fail(ErrorCode::kUnsupported, "{}: the model came without a tokenizer", model_.name);
+  if (!tokenizer_) Fail(ErrorCode::kUnsupported, "{}: the model came without a tokenizer", model_.Label());
   return *tokenizer_;
 }
 
 std::string Runtime::RenderChat(std::span<const Message> messages) {
-  if (!has_chat_template()) Fail(ErrorCode::kUnsupported, "{}: the model has no chat template", model_.name);
-  if (!template_) template_.emplace(model_.chat_template, model_.name + ": chat template");
+  if (!has_chat_template()) Fail(ErrorCode::kUnsupported, "{}: the model has no chat template", model_.Label());
+  if (!template_) template_.emplace(model_.chat_template, model_.Label() + ": chat template");
   nlohmann::ordered_json context;
   context["messages"] = nlohmann::ordered_json::array();
   for (const auto& message : messages) {

@@ -181,6 +181,8 @@ class Handler {
 }  // namespace
 
 json ParseTokenizerJson(std::string_view text, std::string_view name, bool bare_vocabulary, RawTokenizerJson& raw) {
+  // The parser takes a zero byte for the end of the text.
+  if (text.find('\0') != text.npos) Fail(ErrorCode::kCorrupt, "{}: not valid JSON: a zero byte stands in it", name);
   Handler handler(raw, name, bare_vocabulary);
   json::sax_parse(text.begin(), text.end(), &handler);
   return handler.TakeRest();

@@ -63,6 +63,10 @@ TEST(SafetensorsTest, RefusesABrokenHeader) {
   Refused("{\"a\":" + std::string(100000, '['), 0);
 }
 
+TEST(SafetensorsTest, RefusesAZeroByteInTheHeader) {
+  EXPECT_CONTAINS(Refused(std::string_view("{}\0\0", 4), 0), "a zero byte");
+}
+
 TEST(SafetensorsTest, RefusesEntriesThatContradictThemselves) {
   const auto entry = [](std::string_view body) { return fmt::format("{{\"t\":{{{}}}}}", body); };
   const struct {
