@@ -18,7 +18,8 @@ ALLOWED = {
     "convert": {"base", "quant", "plan", "model", "text"},
     "engine": {"base", "quant", "plan", "backend"},
     "serve": {"base", "quant", "plan", "model", "text", "convert", "backend", "engine"},
-    "app": {"base", "quant", "plan", "model", "text", "convert", "backend", "engine", "serve"},
+    "bench": {"base", "quant", "plan", "model", "text", "convert", "backend", "engine", "serve"},
+    "app": {"base", "quant", "plan", "model", "text", "convert", "backend", "engine", "serve", "bench"},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+(["<])([^">]+)[">]')
 CUDA = re.compile(r"^(cuda|cublas|nccl|cooperative_groups|mma\.h)")

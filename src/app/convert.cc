@@ -32,7 +32,7 @@ void Convert(const Arguments& arguments) {
     Fail(ErrorCode::kInvalidArgument, "{}: the name must end in .gguf or {}", arguments.destination, kModelFileSuffix);
   }
   if (to_gguf && arguments.type.empty()) {
-    Fail(ErrorCode::kInvalidArgument, "a GGUF file needs --type f16, q8_0 or q4_0");
+    Fail(ErrorCode::kInvalidArgument, "a GGUF file needs --type f16, q8_0, q4_0 or tq2_0");
   }
   if (!to_gguf && !arguments.type.empty()) {
     Fail(ErrorCode::kInvalidArgument, "--type is for GGUF files; `edgellm quantize` changes a model's formats");
@@ -63,7 +63,7 @@ void AddConvert(CLI::App& app) {
   CLI::App* verb = app.add_subcommand("convert", "Write a model as a GGUF file, or as a model file without quantising");
   verb->add_option("SRC", arguments->source, "name, file or folder")->required();
   verb->add_option("DST", arguments->destination, "FILE.gguf or FILE.edgellm")->required();
-  verb->add_option("--type", arguments->type, "for GGUF: f16, q8_0 or q4_0");
+  verb->add_option("--type", arguments->type, "for GGUF: f16, q8_0, q4_0, or tq2_0 (ternary weights)");
   verb->add_flag("--json", arguments->json, "print JSON");
   verb->callback([arguments] { Convert(*arguments); });
 }

@@ -36,6 +36,7 @@ void Build(CLI::App& app) {
   AddVerify(app);
   AddInspect(app);
   AddPerplexity(app);
+  AddBench(app);
   AddTokenize(app);
   AddDetokenize(app);
   AddTemplate(app);

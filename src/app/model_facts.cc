@@ -8,26 +8,11 @@
 #include "app/format.h"
 #include "backend/backend.h"
 #include "model/lower.h"
+#include "plan/costs.h"
 #include "serve/generate_options.h"
 
 namespace edgellm::app {
 namespace {
-
-/// Every weight that the plan reads for one token: whole matrices, but one row of an embedding that is no head as well.
-uint64_t BytesPerToken(const Plan& plan, const WeightTable& weights) {
-  WeightId table = -1, head = -1;
-  for (const Step& step : plan.steps) {
-    if (const auto* embed = std::get_if<Embed>(&step)) table = embed->table;
-    if (const auto* logits = std::get_if<Logits>(&step)) head = logits->head.weight;
-  }
-  uint64_t bytes = 0;
-  WeightId id = 0;
-  for (const WeightView& view : weights.Bind(plan, "model")) {
-    bytes += view.format.TotalBytes(id == table && id != head ? 1 : view.rows, view.cols);
-    ++id;
-  }
-  return bytes;
-}
 
 nlohmann::ordered_json ParametersJson(const GenerationDefaults& defaults) {
   nlohmann::ordered_json json = nlohmann::ordered_json::object();
@@ -58,7 +43,7 @@ ModelFacts FactsOf(const Model& model) {
     most = std::max(most, bytes);
   }
   const Plan plan = Lower(model.config);
-  facts.bytes_per_token = BytesPerToken(plan, model.weights);
+  facts.bytes_per_token = WeightBytesPerToken(plan, model.weights.Bind(plan, model.Label()));
   BackendLimits one_page;
   one_page.pages = 1;
   one_page.kv = KvType::kF16;

@@ -18,6 +18,7 @@ void AddConvert(CLI::App& app);
 void AddVerify(CLI::App& app);
 void AddInspect(CLI::App& app);
 void AddPerplexity(CLI::App& app);
+void AddBench(CLI::App& app);
 void AddTokenize(CLI::App& app);
 void AddDetokenize(CLI::App& app);
 void AddTemplate(CLI::App& app);

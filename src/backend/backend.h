@@ -2,6 +2,7 @@
 // (repacking, choosing kernels) and then runs batches; it owns the KV pages and the activations, all taken at load.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "plan/batch.h"
+#include "plan/costs.h"
 #include "plan/plan.h"
 #include "quant/weight_format.h"
 
@@ -38,6 +40,11 @@ struct BackendInfo {
   size_t kv_bytes = 0;
 };
 
+/// Where the time of Forwards went, by StepKind.
+struct StepTimes {
+  std::array<int64_t, kStepKinds> nanoseconds{};
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -55,6 +62,10 @@ class Backend {
   virtual void CopyPages(std::span<const std::pair<int32_t, int32_t>> pages) = 0;
 
   virtual BackendInfo Describe() const = 0;
+
+  /// From now on each Forward adds to `times` what its steps took; null: no longer. A backend that cannot tell adds
+  /// nothing.
+  virtual void SetStepTimes(StepTimes* /*times*/) {}
 };
 
 /// Binds `plan` to `weights` (one per Plan::weights, in that order; shapes must agree). The views' bytes must outlive

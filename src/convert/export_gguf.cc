@@ -18,7 +18,8 @@
 namespace edgellm {
 namespace {
 
-constexpr int64_t kBlock = 32;  // values in a block of Q8_0 and Q4_0
+constexpr int64_t kBlock = 32;          // values in a block of Q8_0 and Q4_0
+constexpr int64_t kTernaryBlock = 256;  // and of TQ2_0
 using Block = std::span<std::byte>;
 
 bool IsTable(std::string_view name) {
@@ -30,12 +31,16 @@ bool IsSymmetricInt4(const WeightFormat& format) {
 
 /// int8 codes and int4 codes about 8 have the meaning that Q8_0 gives to codes; their groups are whole blocks.
 bool KeepsCodes(const WeightFormat& format, GgufTensorType type) {
+  if (type == GgufTensorType::kTQ2_0) return true;
   if (type == GgufTensorType::kQ8_0) return format.kind == WeightKind::kInt8 || IsSymmetricInt4(format);
   return type == GgufTensorType::kQ4_0 && IsSymmetricInt4(format);
 }
 
 GgufTensorType TypeFor(std::string_view name, const WeightView& view, GgufType asked) {
   if (asked == GgufType::kF16 || view.cols % kBlock != 0) return GgufTensorType::kF16;
+  if (asked == GgufType::kTQ2_0 && view.format.kind == WeightKind::kTernary && view.cols % kTernaryBlock == 0) {
+    return GgufTensorType::kTQ2_0;
+  }
   // Four bits lose too much in the tables; kept where they are so already.
   const bool four = asked == GgufType::kQ4_0 && (!IsTable(name) || IsSymmetricInt4(view.format));
   return four ? GgufTensorType::kQ4_0 : GgufTensorType::kQ8_0;
@@ -55,7 +60,7 @@ class RowEncoder {
     if (type_ == GgufTensorType::kF16) return EncodeF16(row, out);
     if (KeepsCodes(view_.format, type_)) {
       DecodeCodes(view_, row, codes_);
-      return WriteBlocks(view_, row, out);
+      return type_ == GgufTensorType::kTQ2_0 ? WriteTernaryBlocks(row, out) : WriteBlocks(view_, row, out);
     }
     // The nearest of the format that is the type's equal, then as that one.
     DecodeRow(view_, row, values_);
@@ -92,6 +97,28 @@ class RowEncoder {
       } else {
         for (int64_t i = 0; i < kBlock / 2; ++i) *to++ = static_cast<std::byte>(codes[i] | codes[i + kBlock / 2] << 4);
       }
+    }
+  }
+
+  /// 64 bytes of codes + 1, then the scale as f16: bits 2n of byte m of each half are value 32n + m of it.
+  void WriteTernaryBlocks(int64_t row, Block out) const {
+    constexpr int64_t kHalf = kTernaryBlock / 2, kBytes = kHalf / 4;
+    const int64_t group = view_.format.GroupSize(view_.cols);
+    std::byte* to = out.data();
+    for (int64_t begin = 0; begin < view_.cols; begin += kTernaryBlock) {
+      for (int64_t half = begin; half < begin + kTernaryBlock; half += kHalf) {
+        for (int64_t m = 0; m < kBytes; ++m) {
+          int bits = 0;
+          for (int64_t n = 0; n < 4; ++n) bits |= (codes_[static_cast<size_t>(half + kBytes * n + m)] + 1) << (2 * n);
+          *to++ = static_cast<std::byte>(bits);
+        }
+      }
+      const auto scale = LoadAt<float>(view_.RowScales(row), begin / group);
+      if (!(std::fabs(scale) <= kLargestHalf)) {
+        Fail(ErrorCode::kUnsupported, "tensor {} has the scale {}, which TQ2_0 cannot hold", name_, scale);
+      }
+      StoreAt(to, 0, FloatToF16(scale));
+      to += 2;
     }
   }
 
@@ -264,7 +291,7 @@ class Exporter {
 };
 
 constexpr std::pair<std::string_view, GgufType> kTypeNames[] = {
-    {"f16", GgufType::kF16}, {"q8_0", GgufType::kQ8_0}, {"q4_0", GgufType::kQ4_0}};
+    {"f16", GgufType::kF16}, {"q8_0", GgufType::kQ8_0}, {"q4_0", GgufType::kQ4_0}, {"tq2_0", GgufType::kTQ2_0}};
 
 }  // namespace
 
@@ -274,7 +301,7 @@ GgufType ParseGgufType(std::string_view name) {
   for (const auto& [text, type] : kTypeNames) {
     if (text == lower) return type;
   }
-  Fail(ErrorCode::kInvalidArgument, "no GGUF type to export is called '{}'; there are f16, q8_0, q4_0", name);
+  Fail(ErrorCode::kInvalidArgument, "no GGUF type to export is called '{}'; there are f16, q8_0, q4_0, tq2_0", name);
 }
 
 void ExportGguf(const Model& model, GgufType type, const std::filesystem::path& path, const Progress& progress) {

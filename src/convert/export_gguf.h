@@ -1,5 +1,5 @@
-// Model to GGUF, so that peers can read the same weights. Types F16, Q8_0 and Q4_0; weights that are already of the equal
-// format (int8-g32, int4-g32) are written bit for bit.
+// Model to GGUF, so that peers can read the same weights. Weights whose values the type can hold (int8 and int4 codes in Q8_0
+// and Q4_0, ternary codes in TQ2_0) keep every code; others are rounded to the nearest.
 #pragma once
 
 #include <filesystem>
@@ -10,7 +10,7 @@
 
 namespace edgellm {
 
-enum class GgufType { kF16, kQ8_0, kQ4_0 };
+enum class GgufType { kF16, kQ8_0, kQ4_0, kTQ2_0 };
 
 /// Throws Error(kInvalidArgument) listing the names.
 GgufType ParseGgufType(std::string_view name);

@@ -33,6 +33,7 @@ class Binder {
   BoundPlan Finish() {
     for (const Step& step : plan_.steps) {
       std::visit([this](const auto& s) { Bind(s); }, step);
+      bound_.kinds.resize(bound_.phases.size(), KindOf(step));
     }
     return std::move(bound_);
   }

@@ -2,6 +2,7 @@
 // fixed by the sizes alone and every row's arithmetic is independent of the others, so threads and batches do not
 // change a bit.
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstring>
 
@@ -71,7 +72,11 @@ class CpuBackend final : public Backend {
             .kv_bytes = cache_.size()};
   }
 
+  void SetStepTimes(StepTimes* times) override { times_ = times; }
+
  private:
+  using Clock = std::chrono::steady_clock;
+
   void FillRotaryTable() {
     const size_t half = static_cast<size_t>(plan_.head_dim) / 2, positions = static_cast<size_t>(limits_.context);
     rotary_ = Buffer(positions * half * 2 * sizeof(float));
@@ -97,9 +102,15 @@ class CpuBackend final : public Backend {
   }
 
   void Walk(int worker) {
-    for (const Phase& phase : bound_.phases) {
-      std::visit([&](const auto& p) { Run(p, worker); }, phase);
+    const bool timing = worker == 0 && times_ != nullptr;
+    auto started = timing ? Clock::now() : Clock::time_point();
+    for (size_t i = 0; i < bound_.phases.size(); ++i) {
+      std::visit([&](const auto& p) { Run(p, worker); }, bound_.phases[i]);
       workers_.Barrier();
+      if (!timing) continue;
+      const auto now = Clock::now();
+      times_->nanoseconds[static_cast<size_t>(bound_.kinds[i])] += (now - started) / std::chrono::nanoseconds(1);
+      started = now;
     }
   }
 
@@ -234,6 +245,7 @@ class CpuBackend final : public Backend {
   std::vector<SampledToken> sampled_;
   size_t sampled_rows_ = 0;
   const Batch* batch_ = nullptr;
+  StepTimes* times_ = nullptr;
   const std::function<void(int)> walk_ = [this](int worker) { Walk(worker); };
 };
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "backend/cpu/packing.h"
+#include "plan/costs.h"
 #include "plan/plan.h"
 
 namespace edgellm::cpu {
@@ -76,6 +77,7 @@ using Phase = std::variant<EmbedPhase, PreparePhase, LinearPhase, RotatePhase, A
 /// Everything that is bound at load: weights, buffers, phases.
 struct BoundPlan {
   std::vector<Phase> phases;
+  std::vector<StepKind> kinds;  // of the step that each phase belongs to
   Rows residual, query, key, value, attention, gate, up, ffn, normed, logits;
   std::vector<BoundMatrix> matrices;  // by WeightId; empty where a weight is not a matrix of a linear layer
   std::vector<Buffer> memory;         // vectors and activation buffers

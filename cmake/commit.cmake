@@ -1,0 +1,15 @@
+# Writes OUTPUT, a header with the commit that is built, when that has changed. Run at build time: cmake -P.
+set(commit "")
+execute_process(COMMAND git describe --always --dirty --abbrev=10 --exclude=* WORKING_DIRECTORY ${SOURCE}
+                OUTPUT_VARIABLE commit OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+if(commit STREQUAL "")
+  set(commit "unknown")
+endif()
+set(text "#pragma once\n#define EDGELLM_COMMIT \"${commit}\"\n")
+set(old "")
+if(EXISTS ${OUTPUT})
+  file(READ ${OUTPUT} old)
+endif()
+if(NOT text STREQUAL old)
+  file(WRITE ${OUTPUT} "${text}")
+endif()

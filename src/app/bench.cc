@@ -1,0 +1,236 @@
+// edgellm bench: what this machine's memory gives, and how much of it a model's decoding uses; prompts, times between
+// tokens, memory. Everything that it prints was measured in the same run.
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "app/format.h"
+#include "app/open_model.h"
+#include "app/progress_bar.h"
+#include "app/terminal.h"
+#include "app/verbs.h"
+#include "base/error.h"
+#include "base/worker_pool.h"
+#include "bench/model_bench.h"
+#include "bench/random_model.h"
+#include "bench/read_bandwidth.h"
+#include "bench/shapes.h"
+#include "commit.h"
+#include "convert/export_gguf.h"
+#include "model/model_file.h"
+#include "serve/model_store.h"
+
+namespace edgellm::app {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct Arguments {
+  std::string model, shape, format = "int4-g128", head = "int8-g128", save;
+  ModelBenchOptions what;
+  BackendArguments backend;
+  bool json = false;
+};
+
+std::string MachineName() {
+  std::ifstream info("/proc/cpuinfo");
+  std::string line, name = "unknown processor";
+  while (std::getline(info, line)) {
+    // x86 names its model; ARM kernels give numbers only, and boards a "Model" line at the end.
+    if (!line.starts_with("model name") && !line.starts_with("Model")) continue;
+    name = line.substr(line.find(':') + 1);
+    name.erase(0, name.find_first_not_of(' '));
+    break;
+  }
+  const auto pages = static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)),
+             page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  return fmt::format("{}, {} core(s), {}", name, UsableProcessors(), HumanBytes(pages * page));
+}
+
+/// Rates at 1, 2, 4 … threads and at all that the model will use.
+std::vector<std::pair<int, Spread>> Bandwidths(int threads) {
+  constexpr size_t kBytes = size_t{512} << 20;  // several times the last cache of any machine that this is for
+  constexpr int kPasses = 5;
+  std::vector<std::pair<int, Spread>> list;
+  for (int count = 1; count < threads; count *= 2)
+    list.emplace_back(count, MeasureReadBandwidth(count, kBytes, kPasses));
+  list.emplace_back(threads, MeasureReadBandwidth(threads, kBytes, kPasses));
+  return list;
+}
+
+Json ToJson(const Spread& spread) {
+  return {{"min", spread.min}, {"median", spread.median}, {"max", spread.max}};
+}
+
+struct Report {
+  std::string model, format;
+  std::vector<std::pair<int, Spread>> bandwidths;
+  ModelBenchResult result;
+
+  double read_gb_s() const { return bandwidths.back().second.median; }
+};
+
+Json ToJson(const Report& report) {
+  const ModelBenchResult& r = report.result;
+  Json json = {
+      {"machine", MachineName()},     {"commit", EDGELLM_COMMIT},        {"model", report.model},
+      {"format", report.format},      {"backend", r.backend.name},       {"isa", r.backend.isa},
+      {"threads", r.backend.threads}, {"read_gb_s", report.read_gb_s()}, {"bytes_per_token", r.weight_bytes_per_token},
+      {"load_s", r.load_seconds}};
+  for (const auto& [threads, rate] : report.bandwidths) {
+    json["bandwidth"].push_back({{"threads", threads}, {"gb_s", ToJson(rate)}});
+  }
+  json["decode"] = Json::array();
+  for (const auto& figure : r.decode) {
+    json["decode"].push_back({{"context", figure.context},
+                              {"tok_s", ToJson(figure.tokens_per_second)},
+                              {"gb_s", figure.gb_per_second},
+                              {"share", figure.gb_per_second / report.read_gb_s()}});
+  }
+  json["prefill"] = Json::array();
+  for (const auto& figure : r.prefill) {
+    json["prefill"].push_back({{"tokens", figure.tokens}, {"tok_s", ToJson(figure.tokens_per_second)}});
+  }
+  json["steps"] = Json::array();
+  for (const auto& step : r.steps) {
+    json["steps"].push_back({{"step", NameOf(step.kind)}, {"ms", step.milliseconds}, {"bytes", step.bytes}});
+  }
+  json["ttft_ms"] = r.ttft_ms;
+  json["ttft_prompt_tokens"] = r.ttft_prompt;
+  json["itl_ms"] = {{"tokens", r.itl_tokens}, {"p50", r.itl_ms.p50},   {"p95", r.itl_ms.p95},
+                    {"p99", r.itl_ms.p99},    {"p999", r.itl_ms.p999}, {"max", r.itl_ms.max}};
+  json["rss_mb"] = static_cast<double>(r.peak_resident_bytes) / 1e6;
+  json["allocations"] = r.allocations;
+  json["page_faults"] = {{"minor", r.minor_faults}, {"major", r.major_faults}};
+  return json;
+}
+
+std::string SpreadText(const Spread& spread) {
+  return fmt::format("{:.2f} ({:.2f} to {:.2f})", spread.median, spread.min, spread.max);
+}
+
+std::string ToText(const Report& report) {
+  const ModelBenchResult& r = report.result;
+  std::string text =
+      fmt::format("machine: {}\nmodel: {}, {}, {} read per token\nbackend: {} {}, {} thread(s), loaded in {:.2f} s\n",
+                  MachineName(), report.model, report.format, HumanBytes(r.weight_bytes_per_token), r.backend.name,
+                  r.backend.isa, r.backend.threads, r.load_seconds);
+  for (const auto& [threads, rate] : report.bandwidths) {
+    text += fmt::format("read bandwidth, {} thread(s): {} GB/s\n", threads, SpreadText(rate));
+  }
+  std::vector<std::vector<std::string>> rows = {{"", "TOKENS/S", "GB/S", "OF THE BANDWIDTH"}};
+  for (const auto& figure : r.decode) {
+    rows.push_back({fmt::format("decode at {}", figure.context), SpreadText(figure.tokens_per_second),
+                    fmt::format("{:.2f}", figure.gb_per_second),
+                    fmt::format("{:.0f} %", 100 * figure.gb_per_second / report.read_gb_s())});
+  }
+  for (const auto& figure : r.prefill) {
+    rows.push_back({fmt::format("prefill {}", figure.tokens), SpreadText(figure.tokens_per_second), "", ""});
+  }
+  text += "\n" + Table(rows);
+  rows = {{"STEP", "MS/TOKEN", "GB/S", "OF THE BANDWIDTH"}};
+  for (const auto& step : r.steps) {
+    const double rate = static_cast<double>(step.bytes) / 1e6 / step.milliseconds;
+    rows.push_back({std::string(NameOf(step.kind)), fmt::format("{:.3f}", step.milliseconds),
+                    fmt::format("{:.2f}", rate), fmt::format("{:.0f} %", 100 * rate / report.read_gb_s())});
+  }
+  if (!r.steps.empty()) text += "\n" + Table(rows);
+  text += "\n";
+  if (r.ttft_prompt > 0)
+    text += fmt::format("time to first token, prompt of {}: {:.1f} ms\n", r.ttft_prompt, r.ttft_ms);
+  if (r.itl_tokens > 0) {
+    text +=
+        fmt::format("time between tokens over {}: p50 {:.3f}, p95 {:.3f}, p99 {:.3f}, p99.9 {:.3f}, max {:.3f} ms\n",
+                    r.itl_tokens, r.itl_ms.p50, r.itl_ms.p95, r.itl_ms.p99, r.itl_ms.p999, r.itl_ms.max);
+    text += fmt::format("meanwhile: {} allocations, {} minor and {} major page faults\n", r.allocations, r.minor_faults,
+                        r.major_faults);
+  }
+  return text + fmt::format("peak memory: {}\n", HumanBytes(r.peak_resident_bytes));
+}
+
+Model Subject(const Arguments& arguments) {
+  if (arguments.model.empty() == arguments.shape.empty()) {
+    Fail(ErrorCode::kInvalidArgument, "give either a model or --shape with the name of one");
+  }
+  if (!arguments.model.empty()) return OpenModel(arguments.model);
+  ProgressBar bar(ProgressBar::Unit::kCount);
+  return RandomModel(arguments.shape, ShapeByName(arguments.shape),
+                     {.linear = WeightFormat::Parse(arguments.format), .head = WeightFormat::Parse(arguments.head)},
+                     bar.callback());
+}
+
+/// The format of the layers' matrices.
+WeightFormat MainFormat(const Model& model) {
+  for (const auto& [name, tensor] : model.weights.tensors()) {
+    if (!tensor.is_vector && name.ends_with("down_proj.weight")) return tensor.view.format;
+  }
+  return {};
+}
+
+void Save(const Model& model, const std::filesystem::path& path) {
+  ProgressBar bar(path.extension() == ".gguf" ? ProgressBar::Unit::kCount : ProgressBar::Unit::kBytes);
+  if (path.extension() == kModelFileSuffix) return WriteModelFile(model, path, bar.callback());
+  if (path.extension() != ".gguf") {
+    Fail(ErrorCode::kInvalidArgument, "{}: the name must end in .gguf or {}", path.string(), kModelFileSuffix);
+  }
+  const WeightFormat format = MainFormat(model);
+  const GgufType type = format.is_float()                     ? GgufType::kF16
+                        : format.kind == WeightKind::kInt4    ? GgufType::kQ4_0
+                        : format.kind == WeightKind::kTernary ? GgufType::kTQ2_0
+                                                              : GgufType::kQ8_0;
+  ExportGguf(model, type, path, bar.callback());
+}
+
+void RunBench(const Arguments& arguments) {
+  const Model model = Subject(arguments);
+  if (!arguments.save.empty()) return Save(model, arguments.save);
+  Report report;
+  report.model = arguments.shape.empty() ? model.name : arguments.shape;
+  report.format = MainFormat(model).Name();
+  const int threads = arguments.backend.threads > 0 ? arguments.backend.threads : UsableProcessors();
+  report.bandwidths = Bandwidths(threads);
+  ProgressBar bar(ProgressBar::Unit::kCount);
+  report.result = MeasureModel(model, ToRuntimeOptions(arguments.backend, 0), arguments.what, bar.callback());
+  if (arguments.json) {
+    WriteJson(ToJson(report));
+  } else {
+    WriteOutput(ToText(report));
+  }
+}
+
+}  // namespace
+
+void AddBench(CLI::App& app) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* verb = app.add_subcommand("bench", "Measure a model's speed against what the machine's memory gives");
+  verb->add_option("MODEL", arguments->model, "name, file or folder");
+  verb->add_option("--shape", arguments->shape,
+                   "random weights of this shape instead: " + fmt::format("{}", fmt::join(ShapeNames(), ", ")) +
+                       "; NAME-llama for a plain Llama of these sizes");
+  verb->add_option("--format", arguments->format, "with --shape: format of the layers")->capture_default_str();
+  verb->add_option("--head", arguments->head, "with --shape: format of embedding and head")->capture_default_str();
+  verb->add_option("--save", arguments->save, "only write the model: FILE.edgellm or FILE.gguf");
+  verb->add_option("--contexts", arguments->what.contexts, "positions filled when decoding is measured")
+      ->delimiter(',')
+      ->capture_default_str();
+  verb->add_option("--prefill", arguments->what.prefills, "lengths of prompts")->delimiter(',')->capture_default_str();
+  const auto count = [&](const char* name, int* value, int least, const char* help) {
+    verb->add_option(name, *value, help)->check(CLI::Range(least, 1 << 24).description(""))->capture_default_str();
+  };
+  count("--tokens", &arguments->what.tokens, 1, "tokens decoded for each figure");
+  count("--rounds", &arguments->what.rounds, 1, "repetitions of each figure");
+  count("--itl", &arguments->what.itl_tokens, 0, "tokens decoded in a row for the times between tokens");
+  AddBackendOptions(*verb, &arguments->backend);
+  verb->add_flag("--json", arguments->json, "print JSON");
+  verb->callback([arguments] { RunBench(*arguments); });
+}
+
+}  // namespace edgellm::app
