@@ -6,6 +6,13 @@
 #include <cstddef>
 #include <cstdint>
 
+/// Before a loop of few, constant rounds over arrays that must live in registers: -O2 alone would leave the loop.
+#if defined(__clang__)
+#define EDGELLM_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define EDGELLM_UNROLL _Pragma("GCC unroll 16")
+#endif
+
 namespace edgellm::cpu {
 
 /// Rows of a matrix that are computed together: one per vector lane. Buffers of floats are padded to this many with

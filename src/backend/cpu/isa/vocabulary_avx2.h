@@ -15,6 +15,9 @@ struct Bf16 {
 
 static constexpr int kInt8Offset = 0;
 
+// Of 16 registers 8 hold sums.
+static constexpr int kTileBlock = 1, kTokenBlock = 4;
+
 static inline F32x16 Set1(float value) { return {_mm256_set1_ps(value), _mm256_set1_ps(value)}; }
 static inline F32x16 Load(const float* from) { return {_mm256_loadu_ps(from), _mm256_loadu_ps(from + 8)}; }
 static inline void Store(float* to, F32x16 value) {
@@ -86,9 +89,11 @@ static inline void StoreAs(uint16_t* to, F32x16 value) {
 
 static inline I32x16 ZeroI32() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
 static inline I32x16 Set1I32(int32_t value) { return {_mm256_set1_epi32(value), _mm256_set1_epi32(value)}; }
+static inline I32x16 AddI32(I32x16 a, I32x16 b) { return {_mm256_add_epi32(a.low, b.low), _mm256_add_epi32(a.high, b.high)}; }
 static inline I32x16 SubI32(I32x16 a, I32x16 b) { return {_mm256_sub_epi32(a.low, b.low), _mm256_sub_epi32(a.high, b.high)}; }
 static inline F32x16 ToFloat(I32x16 a) { return {_mm256_cvtepi32_ps(a.low), _mm256_cvtepi32_ps(a.high)}; }
 
+static inline void Prefetch(const void* at) { _mm_prefetch(static_cast<const char*>(at), _MM_HINT_T0); }
 static inline Line LoadLine(const uint8_t* from) {
   const __m256i* halves = reinterpret_cast<const __m256i*>(from);
   return {_mm256_loadu_si256(halves), _mm256_loadu_si256(halves + 1)};

@@ -16,6 +16,9 @@ struct Bf16 {
 // vpdpbusd takes unsigned bytes first: int8 codes are moved up by 128.
 static constexpr int kInt8Offset = 128;
 
+// Of 32 registers 24 hold sums: two tiles share each broadcast of activations, twelve tokens each unpacked line.
+static constexpr int kTileBlock = 2, kTokenBlock = 12;
+
 static inline F32x16 Set1(float value) { return {_mm512_set1_ps(value)}; }
 static inline F32x16 Load(const float* from) { return {_mm512_loadu_ps(from)}; }
 static inline void Store(float* to, F32x16 value) { _mm512_storeu_ps(to, value.v); }
@@ -65,9 +68,11 @@ static inline void StoreAs(uint16_t* to, F32x16 value) {
 
 static inline I32x16 ZeroI32() { return {_mm512_setzero_si512()}; }
 static inline I32x16 Set1I32(int32_t value) { return {_mm512_set1_epi32(value)}; }
+static inline I32x16 AddI32(I32x16 a, I32x16 b) { return {_mm512_add_epi32(a.v, b.v)}; }
 static inline I32x16 SubI32(I32x16 a, I32x16 b) { return {_mm512_sub_epi32(a.v, b.v)}; }
 static inline F32x16 ToFloat(I32x16 a) { return {_mm512_cvtepi32_ps(a.v)}; }
 
+static inline void Prefetch(const void* at) { _mm_prefetch(static_cast<const char*>(at), _MM_HINT_T0); }
 static inline Line LoadLine(const uint8_t* from) { return {_mm512_loadu_si512(from)}; }
 static inline Line Broadcast4(const int8_t* from) {
   int32_t four;

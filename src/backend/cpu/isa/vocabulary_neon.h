@@ -16,6 +16,9 @@ struct Bf16 {
 
 static constexpr int kInt8Offset = 0;
 
+// Of 32 registers 16 hold sums.
+static constexpr int kTileBlock = 1, kTokenBlock = 4;
+
 #define EDGELLM_EACH_QUARTER(expression)                 \
   for (int i = 0; i < 4; ++i) result.v[i] = (expression); \
   return result
@@ -71,9 +74,11 @@ static inline void StoreAs(uint16_t* to, F32x16 value) {
 
 static inline I32x16 ZeroI32() { I32x16 result; EDGELLM_EACH_QUARTER(vdupq_n_s32(0)); }
 static inline I32x16 Set1I32(int32_t value) { I32x16 result; EDGELLM_EACH_QUARTER(vdupq_n_s32(value)); }
+static inline I32x16 AddI32(I32x16 a, I32x16 b) { I32x16 result; EDGELLM_EACH_QUARTER(vaddq_s32(a.v[i], b.v[i])); }
 static inline I32x16 SubI32(I32x16 a, I32x16 b) { I32x16 result; EDGELLM_EACH_QUARTER(vsubq_s32(a.v[i], b.v[i])); }
 static inline F32x16 ToFloat(I32x16 a) { F32x16 result; EDGELLM_EACH_QUARTER(vcvtq_f32_s32(a.v[i])); }
 
+static inline void Prefetch(const void* at) { __builtin_prefetch(at); }
 static inline Line LoadLine(const uint8_t* from) {
   Line result;
   EDGELLM_EACH_QUARTER(vreinterpretq_s8_u8(vld1q_u8(from + 16 * i)));

@@ -2,7 +2,7 @@
 // Included inside an instruction set's namespace; no includes here.
 //
 // A vocabulary gives: F32x16 (16 floats), I32x16 (16 int32), Line (64 bytes), Bf16 (a tag type for bfloat16 elements), the
-// functions below, and kInt8Offset. Fma is fused (one rounding) everywhere; reductions follow one fixed tree:
+// functions below, kInt8Offset, kTileBlock and kTokenBlock. Fma is fused (one rounding) everywhere; reductions follow one fixed tree:
 // lanes i and i+8, then i and i+4, then i and i+2, then 0 and 1.
 
 struct F32x16 {
@@ -19,6 +19,9 @@ struct Bf16 {
 };
 
 static constexpr int kInt8Offset = 0;
+
+// How many tiles and tokens are worked on at once: as many sums as stay in registers.
+static constexpr int kTileBlock = 1, kTokenBlock = 4;
 
 #define EDGELLM_EACH_LANE(expression)                     \
   for (int i = 0; i < 16; ++i) result.lane[i] = expression; \
@@ -121,9 +124,11 @@ static inline void StoreAs(uint16_t* to, F32x16 value) { for (int i = 0; i < 16;
 
 static inline I32x16 ZeroI32() { I32x16 result; EDGELLM_EACH_LANE(0); }
 static inline I32x16 Set1I32(int32_t value) { I32x16 result; EDGELLM_EACH_LANE(value); }
+static inline I32x16 AddI32(I32x16 a, I32x16 b) { I32x16 result; EDGELLM_EACH_LANE(a.lane[i] + b.lane[i]); }
 static inline I32x16 SubI32(I32x16 a, I32x16 b) { I32x16 result; EDGELLM_EACH_LANE(a.lane[i] - b.lane[i]); }
 static inline F32x16 ToFloat(I32x16 a) { F32x16 result; EDGELLM_EACH_LANE(static_cast<float>(a.lane[i])); }
 
+static inline void Prefetch(const void* at) { __builtin_prefetch(at); }
 static inline Line LoadLine(const uint8_t* from) {
   Line line;
   __builtin_memcpy(line.byte, from, 64);
