@@ -13,7 +13,7 @@ namespace {
 class Binder {
  public:
   Binder(const Plan& plan, std::span<const WeightView> weights, int64_t tokens, int64_t logit_rows, WorkerPool& workers)
-      : plan_(plan), weights_(weights), tokens_(tokens), logit_rows_(logit_rows), workers_(workers) {
+      : plan_(plan), weights_(weights), workers_(workers) {
     bound_.matrices.resize(weights.size());
     const int64_t heads = int64_t{plan.heads} * plan.head_dim, kv = int64_t{plan.kv_heads} * plan.head_dim;
     widest_ = std::max({int64_t{plan.hidden}, heads, int64_t{plan.ffn}});
@@ -26,11 +26,17 @@ class Binder {
     bound_.gate = MakeRows(tokens, plan.ffn);
     bound_.up = MakeRows(tokens, plan.ffn);
     bound_.ffn = MakeRows(tokens, plan.ffn);
-    bound_.normed = MakeRows(rows_, widest_);
+    // No group is shorter than 32, but the last of a row.
+    bound_.code_stride = static_cast<size_t>(RoundUp(widest_, 64));
+    bound_.group_stride = static_cast<size_t>((widest_ + 31) / 32);
+    bound_.shared_input.normed = MakeRows(rows_, widest_);
+    bound_.private_inputs.resize(static_cast<size_t>(workers.size()));
+    for (InputBuffers& own : bound_.private_inputs) own.normed = MakeRows(kPrivateTokens, widest_);
     bound_.logits = MakeRows(logit_rows, plan.vocab);
   }
 
   BoundPlan Finish() {
+    ReserveWeights();
     for (const Step& step : plan_.steps) {
       std::visit([this](const auto& s) { Bind(s); }, step);
       bound_.kinds.resize(bound_.phases.size(), KindOf(step));
@@ -62,69 +68,71 @@ class Binder {
   }
   const float* BindVector(MaybeWeight id) { return id ? BindVector(*id) : nullptr; }
 
-  const PackedMatrix* BindMatrix(WeightId id) {
-    BoundMatrix& matrix = bound_.matrices[static_cast<size_t>(id)];
-    if (matrix.memory.size() == 0) {
-      matrix = Pack(View(id), workers_);
-      bound_.weight_bytes += matrix.memory.size();
+  /// Room for the matrices of all linear layers, in the order in which a forward reads them.
+  void ReserveWeights() {
+    std::vector<size_t> at(weights_.size(), 0);
+    size_t bytes = 0;
+    const auto reserve = [&](const Linear& linear) {
+      PackedMatrix& matrix = bound_.matrices[static_cast<size_t>(linear.weight)];
+      if (matrix.tiles > 0) return;
+      matrix.tiles = 1;  // seen
+      at[static_cast<size_t>(linear.weight)] = bytes;
+      bytes += PackedBytes(View(linear.weight));
+    };
+    for (const Step& step : plan_.steps) {
+      if (const auto* qkv = std::get_if<Qkv>(&step)) {
+        for (const Linear* linear : {&qkv->q, &qkv->k, &qkv->v}) reserve(*linear);
+      } else if (const auto* project = std::get_if<Project>(&step)) {
+        reserve(project->out);
+      } else if (const auto* gate_up = std::get_if<GateUp>(&step)) {
+        for (const Linear* linear : {&gate_up->gate, &gate_up->up}) reserve(*linear);
+      } else if (const auto* logits = std::get_if<Logits>(&step)) {
+        reserve(logits->head);
+      }
     }
-    return &matrix.matrix;
-  }
-
-  /// The `index`-th set of buffers for quantised input; shared by all phases, since each is spent before the next fills
-  /// it.
-  InputForm& Form(size_t index) {
-    while (forms_.size() <= index) {
-      InputForm form;
-      form.code_stride = static_cast<size_t>(RoundUp(widest_, 64));
-      form.scale_stride =
-          static_cast<size_t>((widest_ + 31) / 32);  // no group is shorter than 32, but the last of a row
-      form.sum_stride = form.scale_stride;
-      form.codes = Allocate<int8_t>(static_cast<size_t>(rows_) * form.code_stride);
-      form.scales = Allocate<float>(static_cast<size_t>(rows_) * form.scale_stride);
-      form.sums = Allocate<int32_t>(static_cast<size_t>(rows_) * form.sum_stride);
-      forms_.push_back(form);
+    bound_.weights = Buffer(bytes);
+    bound_.weight_bytes += bytes;
+    for (size_t id = 0; id < weights_.size(); ++id) {
+      PackedMatrix& matrix = bound_.matrices[id];
+      if (matrix.tiles > 0) matrix = Pack(weights_[id], bound_.weights.data() + at[id], workers_);
     }
-    return forms_[index];
   }
 
-  /// The quantised form that `format` wants of `cols` values, added to the phase unless it is there already.
-  InputForm FormFor(PreparePhase& prepare, const WeightFormat& format, int64_t cols) {
-    const int64_t group = format.ActivationGroup(cols), sum_group = format.GroupSize(cols);
-    const float floor = format.kind == WeightKind::kTernary ? kTernaryActivationFloor : 0.0f;
-    for (const InputForm& form : prepare.forms) {
-      if (form.group == group && form.sum_group == sum_group && form.floor == floor) return form;
+  void MakeForm(InputBuffers& buffers, int64_t tokens) {
+    const auto count = static_cast<size_t>(RoundUp(tokens, kPanelTokens));
+    buffers.forms.push_back({Allocate<int8_t>(count * bound_.code_stride), Allocate<float>(count * bound_.group_stride),
+                             Allocate<int32_t>(count * bound_.group_stride)});
+  }
+
+  /// Where in `input.forms` stands what `format` wants of `cols` values; added unless it is there already. The buffers
+  /// are shared by all phases, since each is spent before the next fills it.
+  int FormFor(Preparation& input, const WeightFormat& format, int64_t cols) {
+    if (format.is_float()) return -1;
+    const InputForm form = {format.ActivationGroup(cols), format.GroupSize(cols),
+                            format.kind == WeightKind::kTernary ? kTernaryActivationFloor : 0.0f};
+    const auto found = std::find(input.forms.begin(), input.forms.end(), form);
+    const auto index = static_cast<size_t>(found - input.forms.begin());
+    if (found == input.forms.end()) input.forms.push_back(form);
+    if (index == bound_.shared_input.forms.size()) {
+      MakeForm(bound_.shared_input, rows_);
+      for (InputBuffers& own : bound_.private_inputs) MakeForm(own, kPrivateTokens);
     }
-    InputForm form = Form(prepare.forms.size());
-    form.group = group;
-    form.sum_group = sum_group;
-    form.floor = floor;
-    prepare.forms.push_back(form);
-    return form;
+    return static_cast<int>(index);
   }
 
-  PreparePhase Prepare(Rows in, MaybeWeight norm, int64_t cols) {
-    PreparePhase prepare{
-        .in = in, .values = norm ? bound_.normed : in, .norm = BindVector(norm), .cols = cols, .forms = {}};
-    return prepare;
+  Preparation Prepare(Rows in, MaybeWeight norm, int64_t cols) {
+    Preparation input;
+    input.in = in;
+    input.norm = BindVector(norm);
+    input.cols = cols;
+    return input;
   }
 
-  LinearPart Part(PreparePhase& prepare, const Linear& linear, Rows out, bool add) {
+  LinearPart Part(Preparation& input, const Linear& linear, Rows out, bool add) {
     const WeightView& view = View(linear.weight);
     LinearPart part;
-    part.matrix = BindMatrix(linear.weight);
-    part.in.values = prepare.values.values;
-    part.in.value_stride = prepare.values.stride;
-    if (!view.format.is_float()) {
-      const InputForm form = FormFor(prepare, view.format, view.cols);
-      part.in.codes = form.codes;
-      part.in.code_stride = form.code_stride;
-      part.in.scales = form.scales;
-      part.in.scale_stride = form.scale_stride;
-      part.in.scale_step = form.group == form.sum_group ? 1 : 0;
-      part.in.sums = form.sums;
-      part.in.sum_stride = form.sum_stride;
-    }
+    part.matrix = &bound_.matrices[static_cast<size_t>(linear.weight)];
+    part.form = FormFor(input, view.format, view.cols);
     part.out = {out.values, out.stride, BindVector(linear.bias), add};
     return part;
   }
@@ -132,55 +140,50 @@ class Binder {
   void Bind(const Embed& step) { bound_.phases.push_back(EmbedPhase{View(step.table)}); }
 
   void Bind(const Qkv& step) {
-    PreparePhase prepare = Prepare(bound_.residual, step.norm, plan_.hidden);
-    LinearPhase linear;
-    linear.parts.push_back(Part(prepare, step.q, bound_.query, false));
-    linear.parts.push_back(Part(prepare, step.k, bound_.key, false));
-    linear.parts.push_back(Part(prepare, step.v, bound_.value, false));
-    bound_.phases.push_back(std::move(prepare));
-    bound_.phases.push_back(std::move(linear));
-    bound_.phases.push_back(RotatePhase{step.layer, BindVector(step.q_norm), BindVector(step.k_norm)});
+    QkvPhase phase;
+    phase.layer = step.layer;
+    phase.input = Prepare(bound_.residual, step.norm, plan_.hidden);
+    phase.q = Part(phase.input, step.q, bound_.query, false);
+    phase.k = Part(phase.input, step.k, bound_.key, false);
+    phase.v = Part(phase.input, step.v, bound_.value, false);
+    phase.q_norm = BindVector(step.q_norm);
+    phase.k_norm = BindVector(step.k_norm);
+    bound_.phases.push_back(std::move(phase));
   }
 
   void Bind(const Attend& step) { bound_.phases.push_back(AttendPhase{step.layer, step.scale}); }
 
   void Bind(const Project& step) {
     const bool attention = step.in == Slot::kAttention;
-    PreparePhase prepare =
-        Prepare(attention ? bound_.attention : bound_.ffn, step.sub_norm, View(step.out.weight).cols);
-    LinearPhase linear;
-    linear.parts.push_back(Part(prepare, step.out, bound_.residual, true));
-    if (step.sub_norm || !prepare.forms.empty()) bound_.phases.push_back(std::move(prepare));
-    bound_.phases.push_back(std::move(linear));
+    LinearPhase phase;
+    phase.input = Prepare(attention ? bound_.attention : bound_.ffn, step.sub_norm, View(step.out.weight).cols);
+    phase.part = Part(phase.input, step.out, bound_.residual, true);
+    bound_.phases.push_back(std::move(phase));
   }
 
   void Bind(const GateUp& step) {
-    PreparePhase prepare = Prepare(bound_.residual, step.norm, plan_.hidden);
-    GatePhase gate;
-    gate.gate = Part(prepare, step.gate, bound_.gate, false);
-    gate.up = Part(prepare, step.up, bound_.up, false);
-    gate.relu2 = step.activation == Activation::kRelu2;
-    bound_.phases.push_back(std::move(prepare));
-    bound_.phases.push_back(gate);
+    GatePhase phase;
+    phase.input = Prepare(bound_.residual, step.norm, plan_.hidden);
+    phase.gate = Part(phase.input, step.gate, bound_.gate, false);
+    phase.up = Part(phase.input, step.up, bound_.up, false);
+    phase.relu2 = step.activation == Activation::kRelu2;
+    bound_.phases.push_back(std::move(phase));
   }
 
   void Bind(const Logits& step) {
-    PreparePhase prepare = Prepare(bound_.residual, step.norm, plan_.hidden);
-    prepare.logit_rows = true;
-    LinearPhase linear;
-    linear.logit_rows = true;
-    linear.parts.push_back(Part(prepare, step.head, bound_.logits, false));
-    bound_.phases.push_back(std::move(prepare));
-    bound_.phases.push_back(std::move(linear));
+    LinearPhase phase;
+    phase.input = Prepare(bound_.residual, step.norm, plan_.hidden);
+    phase.input.logit_rows = true;
+    phase.part = Part(phase.input, step.head, bound_.logits, false);
+    bound_.phases.push_back(std::move(phase));
     bound_.phases.push_back(SamplePhase{});
   }
 
   const Plan& plan_;
   std::span<const WeightView> weights_;
-  int64_t tokens_, logit_rows_, rows_ = 0, widest_ = 0;
+  int64_t rows_ = 0, widest_ = 0;
   WorkerPool& workers_;
   BoundPlan bound_;
-  std::vector<InputForm> forms_;
 };
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 
 #include "backend/backend.h"
 #include "backend/cpu/isa.h"
@@ -32,9 +33,12 @@ class CpuBackend final : public Backend {
     page_bytes_ = head_bytes_ * static_cast<size_t>(plan.kv_heads);
     layer_bytes_ = page_bytes_ * static_cast<size_t>(limits.pages);
     cache_ = Buffer(layer_bytes_ * static_cast<size_t>(plan.layers));
-    scratch_stride_ =
-        static_cast<size_t>(RoundUp((plan.heads / plan.kv_heads) * (padded_dim_ + 48) + 2 * padded_dim_, 64));
-    scratch_ = Buffer(scratch_stride_ * sizeof(float) * static_cast<size_t>(workers_.size()));
+    TouchCache();
+    const auto attend_bytes = static_cast<size_t>(kAttendRows * (padded_dim_ + kAttendPositions)) * sizeof(float);
+    scratch_stride_ = std::max(attend_bytes, kernels_.linear_scratch(std::max(limits.batch_tokens, limits.logit_rows)));
+    scratch_stride_ = static_cast<size_t>(RoundUp(static_cast<int64_t>(scratch_stride_), 64));
+    scratch_ = Buffer(scratch_stride_ * static_cast<size_t>(workers_.size()));
+    blocks_.reserve(static_cast<size_t>(limits.batch_tokens));
     sampled_.resize(static_cast<size_t>(limits.logit_rows));
     const int samplers = std::min(workers_.size(), std::max(1, limits.logit_rows));
     for (int i = 0; i < samplers; ++i) samplers_.emplace_back(plan.vocab);
@@ -43,6 +47,7 @@ class CpuBackend final : public Backend {
 
   void Forward(const Batch& batch) override {
     batch_ = &batch;
+    FindBlocks();
     workers_.Run(walk_);
     sampled_rows_ = batch.sampling.size();
     batch_ = nullptr;
@@ -77,6 +82,11 @@ class CpuBackend final : public Backend {
  private:
   using Clock = std::chrono::steady_clock;
 
+  /// Consecutive tokens of one sequence in the batch.
+  struct TokenBlock {
+    int first, count;
+  };
+
   void FillRotaryTable() {
     const size_t half = static_cast<size_t>(plan_.head_dim) / 2, positions = static_cast<size_t>(limits_.context);
     rotary_ = Buffer(positions * half * 2 * sizeof(float));
@@ -92,13 +102,38 @@ class CpuBackend final : public Backend {
   }
 
   uint8_t* CacheOf(int layer) { return cache_.as<uint8_t>() + static_cast<size_t>(layer) * layer_bytes_; }
-  float* ScratchOf(int worker) { return scratch_.as<float>() + static_cast<size_t>(worker) * scratch_stride_; }
+  uint8_t* ScratchOf(int worker) { return scratch_.as<uint8_t>() + static_cast<size_t>(worker) * scratch_stride_; }
   const int32_t* PagesOf(size_t token) const {
     return batch_->pages.data() +
            static_cast<size_t>(batch_->sequences[token]) * static_cast<size_t>(batch_->pages_per_sequence);
   }
   int64_t RowsOf(bool logit_rows) const {
     return static_cast<int64_t>(logit_rows ? batch_->logit_rows.size() : batch_->tokens.size());
+  }
+
+  /// Pages of memory are taken now, not in the middle of an answer.
+  void TouchCache() {
+    workers_.Run([this](int worker) {
+      const Slice slice = SliceOf(static_cast<int64_t>(cache_.size()), worker, workers_.size());
+      std::memset(cache_.data() + slice.first, 0, static_cast<size_t>(slice.last - slice.first));
+    });
+  }
+
+  /// Consecutive tokens of one sequence, as many as attention takes at once.
+  void FindBlocks() {
+    const int sharing = plan_.heads / plan_.kv_heads, most = std::max(1, kAttendRows / sharing);
+    blocks_.clear();
+    for (int t = 0; t < static_cast<int>(batch_->tokens.size()); ++t) {
+      const auto token = static_cast<size_t>(t);
+      const bool joins = !blocks_.empty() && blocks_.back().count < most &&
+                         batch_->sequences[token] == batch_->sequences[token - 1] &&
+                         batch_->positions[token] == batch_->positions[token - 1] + 1;
+      if (joins) {
+        ++blocks_.back().count;
+      } else {
+        blocks_.push_back({t, 1});
+      }
+    }
   }
 
   void Walk(int worker) {
@@ -121,103 +156,192 @@ class CpuBackend final : public Backend {
     }
   }
 
-  void Run(const PreparePhase& phase, int worker) {
-    const auto [first, last] = SliceOf(RowsOf(phase.logit_rows), worker, workers_.size());
-    for (auto row = static_cast<size_t>(first); row < static_cast<size_t>(last); ++row) {
-      const size_t token = phase.logit_rows ? static_cast<size_t>(batch_->logit_rows[row]) : row;
-      float* values = phase.values.Row(row);
-      if (phase.norm != nullptr) {
-        kernels_.rms_norm(phase.in.Row(token), phase.norm, phase.cols, plan_.norm_epsilon, values);
+  /// Norms and quantises the rows [first, last) of a phase's input.
+  void PrepareRows(const Preparation& input, const InputBuffers& buffers, int64_t first, int64_t last) {
+    const int64_t interleave = InterleaveOf(input);
+    for (int64_t row = first; row < last; ++row) {
+      const auto index = static_cast<size_t>(row);
+      const size_t token = input.logit_rows ? static_cast<size_t>(batch_->logit_rows[index]) : index;
+      const float* values = input.in.Row(token);
+      if (input.norm != nullptr) {
+        float* normed = buffers.normed.Row(index);
+        kernels_.rms_norm(values, input.norm, input.cols, plan_.norm_epsilon, normed);
+        values = normed;
       }
-      for (const InputForm& form : phase.forms) {
-        kernels_.quantize(values, phase.cols, form.group, form.sum_group, form.floor,
-                          form.codes + row * form.code_stride, form.scales + row * form.scale_stride,
-                          form.sums + row * form.sum_stride);
+      const auto panel = static_cast<size_t>(row / interleave), within = static_cast<size_t>(row % interleave);
+      const size_t group_at = panel * bound_.group_stride * static_cast<size_t>(interleave) + within;
+      for (size_t f = 0; f < input.forms.size(); ++f) {
+        const InputForm& form = input.forms[f];
+        const InputBuffers::Quantised& to = buffers.forms[f];
+        kernels_.quantize(values, input.cols, form.group, form.sum_group, form.floor, interleave,
+                          to.codes + panel * bound_.code_stride * static_cast<size_t>(interleave) + within * 4,
+                          to.scales + group_at, to.sums + group_at);
       }
     }
+  }
+
+  int64_t InterleaveOf(const Preparation& input) const { return RowsOf(input.logit_rows) == 1 ? 1 : kPanelTokens; }
+
+  /// To be called by every worker: after it, the returned buffers hold the phase's input.
+  const InputBuffers& Prepare(const Preparation& input, int worker) {
+    const int64_t rows = RowsOf(input.logit_rows);
+    if (rows <= kPrivateTokens) {
+      const InputBuffers& own = bound_.private_inputs[static_cast<size_t>(worker)];
+      PrepareRows(input, own, 0, rows);
+      return own;
+    }
+    const auto [first, last] = SliceOf(rows, worker, workers_.size());
+    PrepareRows(input, bound_.shared_input, first, last);
+    workers_.Barrier();
+    return bound_.shared_input;
+  }
+
+  /// The tiles [first, last) of one linear layer.
+  void RunLinear(const Preparation& input, const InputBuffers& buffers, const LinearPart& part, Slice tiles,
+                 int worker) {
+    if (tiles.first >= tiles.last) return;
+    const Rows& values = input.norm != nullptr ? buffers.normed : input.in;
+    LinearInput in{};
+    in.values = values.values;
+    in.value_stride = values.stride;
+    if (part.form >= 0) {
+      const auto index = static_cast<size_t>(part.form);
+      const InputBuffers::Quantised& quantised = buffers.forms[index];
+      in.interleave = InterleaveOf(input);
+      in.codes = quantised.codes;
+      in.code_stride = bound_.code_stride * static_cast<size_t>(in.interleave);
+      in.scales = quantised.scales;
+      in.scale_step = input.forms[index].group == input.forms[index].sum_group ? 1 : 0;
+      in.sums = quantised.sums;
+      in.group_stride = bound_.group_stride * static_cast<size_t>(in.interleave);
+    }
+    kernels_.linear(*part.matrix, tiles.first, tiles.last, in, RowsOf(input.logit_rows), part.out, ScratchOf(worker));
   }
 
   void Run(const LinearPhase& phase, int worker) {
-    int64_t tiles = 0;
-    for (const LinearPart& part : phase.parts) tiles += part.matrix->tiles;
-    const auto [first, last] = SliceOf(tiles, worker, workers_.size());
-    int64_t begin = 0;
-    for (const LinearPart& part : phase.parts) {
-      const int64_t from = std::max(first - begin, int64_t{0}), to = std::min(last - begin, part.matrix->tiles);
-      if (from < to) kernels_.linear(*part.matrix, from, to, part.in, RowsOf(phase.logit_rows), part.out);
-      begin += part.matrix->tiles;
-    }
+    const InputBuffers& buffers = Prepare(phase.input, worker);
+    RunLinear(phase.input, buffers, phase.part, SliceOf(phase.part.matrix->tiles, worker, workers_.size()), worker);
   }
 
   void Run(const GatePhase& phase, int worker) {
+    constexpr int64_t kTilesAtOnce = 12;  // few enough to be still in the cache when they are multiplied
+    const InputBuffers& buffers = Prepare(phase.input, worker);
     const auto [first, last] = SliceOf(phase.gate.matrix->tiles, worker, workers_.size());
-    if (first == last) return;
-    const int64_t tokens = RowsOf(false);
-    kernels_.linear(*phase.gate.matrix, first, last, phase.gate.in, tokens, phase.gate.out);
-    kernels_.linear(*phase.up.matrix, first, last, phase.up.in, tokens, phase.up.out);
-    for (size_t t = 0; t < static_cast<size_t>(tokens); ++t) {
-      kernels_.gate(phase.relu2, bound_.gate.Row(t) + first * kLanes, bound_.up.Row(t) + first * kLanes,
-                    (last - first) * kLanes, bound_.ffn.Row(t) + first * kLanes);
+    for (int64_t tile = first; tile < last; tile += kTilesAtOnce) {
+      const Slice tiles = {tile, std::min(last, tile + kTilesAtOnce)};
+      RunLinear(phase.input, buffers, phase.gate, tiles, worker);
+      RunLinear(phase.input, buffers, phase.up, tiles, worker);
+      for (size_t t = 0; t < batch_->tokens.size(); ++t) {
+        kernels_.gate(phase.relu2, bound_.gate.Row(t) + tile * kLanes, bound_.up.Row(t) + tile * kLanes,
+                      (tiles.last - tile) * kLanes, bound_.ffn.Row(t) + tile * kLanes);
+      }
     }
   }
 
-  /// Norms (where given) and rotates one head in place.
-  void FinishHead(float* head, const float* norm, const float* rotary, float* scratch) {
+  void Run(const QkvPhase& phase, int worker) {
+    const InputBuffers& buffers = Prepare(phase.input, worker);
+    // Tiles of a unit: as many as whole heads fill.
+    const int64_t unit = std::lcm(int64_t{plan_.head_dim}, int64_t{kLanes}) / kLanes;
+    const auto units = [&](const LinearPart& part) { return (part.matrix->tiles + unit - 1) / unit; };
+    const auto [first, last] = SliceOf(units(phase.q) + units(phase.k) + units(phase.v), worker, workers_.size());
+    int64_t begin = 0;
+    for (const LinearPart* part : {&phase.q, &phase.k, &phase.v}) {
+      const Slice tiles = {std::clamp(first - begin, int64_t{0}, units(*part)) * unit,
+                           std::min(std::clamp(last - begin, int64_t{0}, units(*part)) * unit, part->matrix->tiles)};
+      begin += units(*part);
+      if (tiles.first >= tiles.last) continue;
+      RunLinear(phase.input, buffers, *part, tiles, worker);
+      const int64_t heads = part == &phase.q ? plan_.heads : plan_.kv_heads;
+      const int64_t from = tiles.first * kLanes / plan_.head_dim;
+      const int64_t to = std::min(heads, tiles.last * kLanes / plan_.head_dim);
+      for (size_t t = 0; t < batch_->tokens.size(); ++t) {
+        for (int64_t head = from; head < to; ++head) FinishHead(phase, *part, t, head, worker);
+      }
+    }
+  }
+
+  /// What is left to do with one head of q, k or v of one token.
+  void FinishHead(const QkvPhase& phase, const LinearPart& part, size_t token, int64_t head, int worker) {
+    const int64_t dim = plan_.head_dim;
+    const int32_t position = batch_->positions[token];
+    const float* rotary = rotary_.as<float>() + static_cast<int64_t>(position) * dim;
+    const bool f16 = limits_.kv == KvType::kF16;
+    if (&part == &phase.q) {
+      NormAndRotate(bound_.query.Row(token) + head * dim, phase.q_norm, rotary, worker);
+      return;
+    }
+    const int32_t page = PagesOf(token)[position / kPageTokens];
+    uint8_t* place =
+        CacheOf(phase.layer) + static_cast<size_t>(page) * page_bytes_ + static_cast<size_t>(head) * head_bytes_;
+    if (&part == &phase.k) {
+      float* key = bound_.key.Row(token) + head * dim;
+      NormAndRotate(key, phase.k_norm, rotary, worker);
+      kernels_.store_key(key, place, position % kPageTokens, plan_.head_dim, f16);
+    } else {
+      kernels_.store_value(bound_.value.Row(token) + head * dim, place, position % kPageTokens, plan_.head_dim,
+                           padded_dim_, f16);
+    }
+  }
+
+  void NormAndRotate(float* head, const float* norm, const float* rotary, int worker) {
     const int dim = plan_.head_dim;
     if (norm != nullptr) {
-      std::copy_n(head, dim, scratch);
-      std::fill(scratch + dim, scratch + padded_dim_, 0.0f);
-      kernels_.rms_norm(scratch, norm, dim, plan_.norm_epsilon, scratch + padded_dim_);
-      std::copy_n(scratch + padded_dim_, dim, head);
+      float* padded = reinterpret_cast<float*>(ScratchOf(worker));  // a head need not end where the padding begins
+      std::copy_n(head, dim, padded);
+      std::fill(padded + dim, padded + padded_dim_, 0.0f);
+      kernels_.rms_norm(padded, norm, dim, plan_.norm_epsilon, padded + padded_dim_);
+      std::copy_n(padded + padded_dim_, dim, head);
     }
     kernels_.rotate(head, rotary, rotary + dim / 2, dim / 2);
   }
 
-  void Run(const RotatePhase& phase, int worker) {
-    const int64_t dim = plan_.head_dim;
-    const int sharing = plan_.heads / plan_.kv_heads;
-    const auto [first, last] = SliceOf(RowsOf(false) * plan_.kv_heads, worker, workers_.size());
-    for (int64_t item = first; item < last; ++item) {
-      const auto t = static_cast<size_t>(item / plan_.kv_heads);
-      const int64_t kv_head = item % plan_.kv_heads;
-      const int32_t position = batch_->positions[t];
-      const float* rotary = rotary_.as<float>() + static_cast<int64_t>(position) * dim;
-      for (int64_t head = kv_head * sharing; head < (kv_head + 1) * sharing; ++head) {
-        FinishHead(bound_.query.Row(t) + head * dim, phase.q_norm, rotary, ScratchOf(worker));
+  /// The rows [first, last) of (token of the block, query head) that share one key/value head.
+  void AttendBlock(const AttendPhase& phase, const TokenBlock& block, int64_t kv_head, int64_t first, int64_t last,
+                   int worker) {
+    const int64_t dim = plan_.head_dim, sharing = plan_.heads / plan_.kv_heads;
+    AttendTask task{};
+    task.cache = CacheOf(phase.layer) + static_cast<size_t>(kv_head) * head_bytes_;
+    task.page_stride = page_bytes_;
+    task.pages = PagesOf(static_cast<size_t>(block.first));
+    task.head_dim = plan_.head_dim;
+    task.padded_dim = padded_dim_;
+    task.scale = phase.scale;
+    task.f16 = limits_.kv == KvType::kF16;
+    task.scratch = reinterpret_cast<float*>(ScratchOf(worker));
+    for (int64_t row = first; row < last; row += task.rows) {
+      task.rows = static_cast<int>(std::min<int64_t>(kAttendRows, last - row));
+      for (int i = 0; i < task.rows; ++i) {
+        const auto token = static_cast<size_t>(block.first + (row + i) / sharing);
+        const int64_t head = kv_head * sharing + (row + i) % sharing;
+        task.query[i] = bound_.query.Row(token) + head * dim;
+        task.out[i] = bound_.attention.Row(token) + head * dim;
+        task.context[i] = int64_t{batch_->positions[token]} + 1;
       }
-      float* key = bound_.key.Row(t) + kv_head * dim;
-      FinishHead(key, phase.k_norm, rotary, ScratchOf(worker));
-      const int32_t page = PagesOf(t)[position / kPageTokens];
-      uint8_t* place =
-          CacheOf(phase.layer) + static_cast<size_t>(page) * page_bytes_ + static_cast<size_t>(kv_head) * head_bytes_;
-      kernels_.store(key, bound_.value.Row(t) + kv_head * dim, place, position % kPageTokens, plan_.head_dim,
-                     padded_dim_, limits_.kv == KvType::kF16);
+      kernels_.attend(task);
     }
   }
 
   void Run(const AttendPhase& phase, int worker) {
-    const int64_t dim = plan_.head_dim;
-    const int sharing = plan_.heads / plan_.kv_heads;
-    const int64_t items = RowsOf(false) * plan_.kv_heads;
-    // Dealt out in turn: in a prompt later tokens cost more than earlier ones.
-    for (int64_t item = worker; item < items; item += workers_.size()) {
-      const auto t = static_cast<size_t>(item / plan_.kv_heads);
-      const int64_t kv_head = item % plan_.kv_heads;
-      const AttendTask task{
-          .query = bound_.query.Row(t) + kv_head * sharing * dim,
-          .cache = CacheOf(phase.layer) + static_cast<size_t>(kv_head) * head_bytes_,
-          .page_stride = page_bytes_,
-          .pages = PagesOf(t),
-          .context = int64_t{batch_->positions[t]} + 1,
-          .heads = sharing,
-          .head_dim = plan_.head_dim,
-          .padded_dim = padded_dim_,
-          .scale = phase.scale,
-          .f16 = limits_.kv == KvType::kF16,
-          .out = bound_.attention.Row(t) + kv_head * sharing * dim,
-          .scratch = ScratchOf(worker),
-      };
-      kernels_.attend(task);
+    const int64_t sharing = plan_.heads / plan_.kv_heads, kv_heads = plan_.kv_heads;
+    const auto items = static_cast<int64_t>(blocks_.size()) * kv_heads;
+    if (items >= 4 * workers_.size()) {
+      // Dealt out in turn: in a prompt later tokens cost more than earlier ones.
+      for (int64_t item = worker; item < items; item += workers_.size()) {
+        const TokenBlock& block = blocks_[static_cast<size_t>(item / kv_heads)];
+        AttendBlock(phase, block, item % kv_heads, 0, block.count * sharing, worker);
+      }
+      return;
+    }
+    // Few: by rows, so that three key/value heads do not leave one of two workers idle.
+    const auto [first, last] = SliceOf(RowsOf(false) * plan_.heads, worker, workers_.size());
+    int64_t begin = 0;
+    for (const TokenBlock& block : blocks_) {
+      for (int64_t kv_head = 0; kv_head < kv_heads; ++kv_head) {
+        const int64_t rows = block.count * sharing;
+        const int64_t from = std::max(first - begin, int64_t{0}), to = std::min(last - begin, rows);
+        if (from < to) AttendBlock(phase, block, kv_head, from, to, worker);
+        begin += rows;
+      }
     }
   }
 
@@ -240,7 +364,8 @@ class CpuBackend final : public Backend {
   Buffer cache_;   // [layer][page][kv head]: keys [head_dim][16], values [16][padded_dim]
   Buffer rotary_;  // [position][cosine half | sine half]
   Buffer scratch_;
-  size_t scratch_stride_ = 0;  // floats per worker
+  size_t scratch_stride_ = 0;  // bytes per worker
+  std::vector<TokenBlock> blocks_;
   std::vector<Sampler> samplers_;
   std::vector<SampledToken> sampled_;
   size_t sampled_rows_ = 0;

@@ -18,6 +18,8 @@ namespace edgellm::cpu {
 /// Rows of a matrix that are computed together: one per vector lane. Buffers of floats are padded to this many with
 /// zeros.
 inline constexpr int kLanes = 16;
+/// Tokens whose activation codes lie side by side, so that a block of them is read along one stream.
+inline constexpr int kPanelTokens = 8;
 /// Activation codes are padded with zeros to a multiple of this many: the most values of a row in one 64-byte line.
 inline constexpr int kCodePadding = 16;
 
@@ -44,17 +46,19 @@ struct PackedMatrix {
   const uint8_t* zeros;
 };
 
-/// The activations that a linear layer reads, one row per token. Quantised ones for integer packings, floats else.
+/// The activations that a linear layer reads. For float packings rows of floats, one per token. For integer packings
+/// codes in panels of `interleave` tokens: codes[panel][k / 4][token of the panel][4], scales and sums
+/// [panel][group][token of the panel]. One token alone has interleave 1, any other number kPanelTokens.
 struct LinearInput {
   const float* values;  // [token][value_stride]
   size_t value_stride;
-  const int8_t* codes;  // [token][code_stride]
-  size_t code_stride;
-  const float* scales;  // [token][scale_stride]: one per weight group, or a single one (scale_step 0)
-  size_t scale_stride;
-  size_t scale_step;    // 1: scales[group]; 0: scales[0] for all
-  const int32_t* sums;  // [token][sum_stride]: sum of the codes in each weight group
-  size_t sum_stride;
+  int64_t interleave;
+  const int8_t* codes;
+  size_t code_stride;   // bytes of a panel
+  const float* scales;  // one per weight group, or a single one for all (scale_step 0)
+  int64_t scale_step;   // 1: by group; 0: one for all
+  const int32_t* sums;  // sum of the codes in each weight group
+  size_t group_stride;  // scales, and sums, of a panel
 };
 
 /// Where a linear layer's rows go: y[token][stride]; columns tile * 16 ... are written whole.
@@ -65,35 +69,45 @@ struct LinearOutput {
   bool add;           // y += instead of y =
 };
 
-/// Attention of one token for the query heads that share a key/value head.
+/// Queries that share a key/value head, and hence each key and value that is loaded: several heads of one token, of
+/// several consecutive tokens of a sequence, or both.
+inline constexpr int kAttendRows = 8;
+/// Positions whose scores are made at once; one block after the other is weighed into the sums.
+inline constexpr int kAttendPositions = 64;
+
 struct AttendTask {
-  const float* query;    // [heads][head_dim]
+  int rows;                         // 1 .. kAttendRows
+  const float* query[kAttendRows];  // [head_dim] each
+  float* out[kAttendRows];          // [head_dim] each
+  int64_t context[kAttendRows];     // positions that the row looks at: 0 .. context - 1
   const uint8_t* cache;  // this layer and key/value head in page 0: keys [head_dim][16], then values [16][padded_dim]
   size_t page_stride;    // bytes between pages
   const int32_t* pages;  // page ids of the sequence
-  int64_t context;       // positions to look at: 0 .. context - 1
-  int heads, head_dim, padded_dim;
+  int head_dim, padded_dim;
   float scale;
   bool f16;        // the cache's element type, else f32
-  float* out;      // [heads][head_dim]
-  float* scratch;  // [heads][padded_dim + 48]
+  float* scratch;  // kAttendRows * (padded_dim + kAttendPositions)
 };
 
 struct KernelTable {
   const char* name;
+  /// `scratch`: linear_scratch(tokens) bytes at a 64-byte boundary, of the calling worker alone.
   void (*linear)(const PackedMatrix& matrix, int64_t first_tile, int64_t last_tile, const LinearInput& in,
-                 int64_t tokens, const LinearOutput& out);
-  /// codes[padded n], scales[groups of `group`], sums[groups of `sum_group`]; n values, x padded with zeros.
-  void (*quantize)(const float* x, int64_t n, int64_t group, int64_t sum_group, float floor, int8_t* codes,
-                   float* scales, int32_t* sums);
+                 int64_t tokens, const LinearOutput& out, uint8_t* scratch);
+  size_t (*linear_scratch)(int64_t tokens);
+  /// n values, x padded with zeros, become codes, scales (one per `group`) and sums (one per `sum_group`) of one token
+  /// in a panel of `interleave` tokens; the pointers are to its own first ones (see LinearInput).
+  void (*quantize)(const float* x, int64_t n, int64_t group, int64_t sum_group, float floor, int64_t interleave,
+                   int8_t* codes, float* scales, int32_t* sums);
   /// out = x * weight / sqrt(mean(x^2) + epsilon) over n values; weight null: x unchanged. Buffers padded.
   void (*rms_norm)(const float* x, const float* weight, int64_t n, float epsilon, float* out);
   /// out = activation(gate) * up; n a multiple of 16. relu2: max(x,0)^2 instead of x*sigmoid(x).
   void (*gate)(bool relu2, const float* gate, const float* up, int64_t n, float* out);
   /// Rotates one head in place: pairs (x[i], x[i + half]) by the angle whose cosine and sine are given, [half] each.
   void (*rotate)(float* x, const float* cosine, const float* sine, int64_t half);
-  /// Writes one position's key and value of one head into its page (layout as in AttendTask).
-  void (*store)(const float* key, const float* value, uint8_t* page, int slot, int head_dim, int padded_dim, bool f16);
+  /// Writes one position's key, or value, of one head into its page (layout as in AttendTask).
+  void (*store_key)(const float* key, uint8_t* page, int slot, int head_dim, bool f16);
+  void (*store_value)(const float* value, uint8_t* page, int slot, int head_dim, int padded_dim, bool f16);
   void (*attend)(const AttendTask& task);
 };
 

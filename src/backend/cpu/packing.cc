@@ -86,11 +86,9 @@ void PackScales(const WeightView& view, const PackedMatrix& m, RowRange rows, ui
   }
 }
 
-}  // namespace
-
-BoundMatrix Pack(const WeightView& view, WorkerPool& workers) {
-  BoundMatrix bound;
-  PackedMatrix& m = bound.matrix;
+/// The sizes of a packed matrix; pointers are still null.
+PackedMatrix Measure(const WeightView& view) {
+  PackedMatrix m{};
   m.packing = PackingOf(view.format);
   m.rows = view.rows;
   m.cols = view.cols;
@@ -99,19 +97,38 @@ BoundMatrix Pack(const WeightView& view, WorkerPool& workers) {
   m.group = is_float ? view.cols : view.format.GroupSize(view.cols);
   m.groups = is_float ? 0 : view.format.Groups(view.cols);
   m.blocks = is_float ? 0 : (view.cols + 4 * Planes(m.packing) - 1) / (4 * Planes(m.packing));
-  const size_t element = is_float ? view.format.RowBytes(1) : 0;
+  return m;
+}
+
+/// Bytes of each part of a packed matrix.
+struct PartBytes {
+  size_t codes, scales, zeros;
+};
+PartBytes PartsOf(const WeightView& view, const PackedMatrix& m) {
   const auto tiles = static_cast<size_t>(m.tiles);
-  const size_t code_bytes =
-      is_float ? tiles * static_cast<size_t>(m.cols) * kLanes * element : tiles * static_cast<size_t>(m.blocks) * 64;
-  const size_t scale_bytes = tiles * static_cast<size_t>(m.groups) * kLanes * view.format.ScaleBytes();
-  const size_t zero_bytes = view.format.zero_point ? tiles * static_cast<size_t>(m.groups) * kLanes * 2 : 0;
-  bound.memory = Buffer(code_bytes + scale_bytes + zero_bytes);
-  auto* codes = bound.memory.as<uint8_t>();
+  const size_t code_bytes = view.format.is_float()
+                                ? tiles * static_cast<size_t>(m.cols) * kLanes * view.format.RowBytes(1)
+                                : tiles * static_cast<size_t>(m.blocks) * 64;
+  const size_t scales = tiles * static_cast<size_t>(m.groups) * kLanes;
+  return {code_bytes, scales * view.format.ScaleBytes(), view.format.zero_point ? scales * 2 : 0};
+}
+
+}  // namespace
+
+size_t PackedBytes(const WeightView& view) {
+  const PartBytes parts = PartsOf(view, Measure(view));
+  return static_cast<size_t>(RoundUp(static_cast<int64_t>(parts.codes + parts.scales + parts.zeros), 64));
+}
+
+PackedMatrix Pack(const WeightView& view, std::byte* memory, WorkerPool& workers) {
+  PackedMatrix m = Measure(view);
+  const PartBytes parts = PartsOf(view, m);
+  auto* codes = reinterpret_cast<uint8_t*>(memory);
+  auto* scales = codes + parts.codes;
+  auto* zeros = parts.zeros > 0 ? scales + parts.scales : nullptr;
   m.codes = codes;
-  m.scales = codes + code_bytes;
-  m.zeros = zero_bytes > 0 ? codes + code_bytes + scale_bytes : nullptr;
-  auto* scales = codes + code_bytes;
-  auto* zeros = zero_bytes > 0 ? scales + scale_bytes : nullptr;
+  m.scales = scales;
+  m.zeros = zeros;
   workers.Run([&](int worker) {
     const auto [first, last] = SliceOf(m.tiles, worker, workers.size());
     const RowRange rows{first * kLanes, std::min(last * kLanes, view.rows)};
@@ -128,7 +145,7 @@ BoundMatrix Pack(const WeightView& view, WorkerPool& workers) {
         PackScales(view, m, rows, scales, zeros);
     }
   });
-  return bound;
+  return m;
 }
 
 }  // namespace edgellm::cpu

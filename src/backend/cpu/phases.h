@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "backend/cpu/packing.h"
+#include "base/buffer.h"
 #include "plan/costs.h"
 #include "plan/plan.h"
 
@@ -19,21 +20,36 @@ struct Rows {
   float* Row(size_t token) const { return values + token * stride; }
 };
 
-/// One way in which the layers of a phase want their input quantised, and where that lies.
+/// One way in which linear layers want their input quantised.
 struct InputForm {
   int64_t group = 0, sum_group = 0;  // values per activation scale; values per sum of codes (a weight group)
   float floor = 0;
-  int8_t* codes = nullptr;
-  size_t code_stride = 0;
-  float* scales = nullptr;
-  size_t scale_stride = 0;
-  int32_t* sums = nullptr;
-  size_t sum_stride = 0;
+  bool operator==(const InputForm&) const = default;
+};
+
+/// Room for the input of linear layers: normed floats, and the quantised forms of them (in the layout of LinearInput).
+struct InputBuffers {
+  struct Quantised {
+    int8_t* codes = nullptr;
+    float* scales = nullptr;
+    int32_t* sums = nullptr;
+  };
+  Rows normed;
+  std::vector<Quantised> forms;  // [index into Preparation::forms]
+};
+
+/// What becomes of a phase's input before its linear layers read it.
+struct Preparation {
+  Rows in;
+  const float* norm = nullptr;  // RMS norm's weights, or null
+  int64_t cols = 0;
+  std::vector<InputForm> forms;
+  bool logit_rows = false;  // only the rows that want logits instead of all tokens
 };
 
 struct LinearPart {
   const PackedMatrix* matrix = nullptr;
-  LinearInput in{};
+  int form = -1;  // index into Preparation::forms; -1: floats
   LinearOutput out{};
 };
 
@@ -41,22 +57,17 @@ struct LinearPart {
 struct EmbedPhase {
   WeightView table;
 };
-/// values = rmsnorm(in, norm); each form = quantised values. By token.
-struct PreparePhase {
-  Rows in, values;  // values is `in` itself where there is no norm
-  const float* norm = nullptr;
-  int64_t cols = 0;
-  std::vector<InputForm> forms;
-  bool logit_rows = false;  // gather the rows that want logits instead of all tokens
-};
-/// y = linear(x) for each part. By tile of rows over all parts.
+/// y = linear(prepared x). By tile of rows.
 struct LinearPhase {
-  std::vector<LinearPart> parts;
-  bool logit_rows = false;
+  Preparation input;
+  LinearPart part;
 };
-/// Head norms, rotary embedding, and the KV store. By token and key/value head.
-struct RotatePhase {
+/// q, k, v = linear(prepared x); head norms, rotary embedding, the KV store. By whole heads, so that whoever computed a
+/// head finishes it.
+struct QkvPhase {
   int layer = 0;
+  Preparation input;
+  LinearPart q, k, v;
   const float* q_norm = nullptr;
   const float* k_norm = nullptr;
 };
@@ -64,23 +75,32 @@ struct AttendPhase {
   int layer = 0;
   float scale = 0;
 };
-/// ffn = activation(gate(x)) * up(x). By tile of rows: whoever computed a gate's rows has its up's rows too.
+/// ffn = activation(gate(prepared x)) * up(prepared x). By tile of rows: whoever computed a gate's rows has its up's
+/// rows.
 struct GatePhase {
+  Preparation input;
   LinearPart gate, up;
   bool relu2 = false;
 };
 /// One token per logit row, where the batch asks for sampling. By row.
 struct SamplePhase {};
 
-using Phase = std::variant<EmbedPhase, PreparePhase, LinearPhase, RotatePhase, AttendPhase, GatePhase, SamplePhase>;
+using Phase = std::variant<EmbedPhase, LinearPhase, QkvPhase, AttendPhase, GatePhase, SamplePhase>;
+
+/// A few tokens are prepared by every worker for itself: that is quicker than to wait for one another.
+inline constexpr int64_t kPrivateTokens = 2;
 
 /// Everything that is bound at load: weights, buffers, phases.
 struct BoundPlan {
   std::vector<Phase> phases;
   std::vector<StepKind> kinds;  // of the step that each phase belongs to
-  Rows residual, query, key, value, attention, gate, up, ffn, normed, logits;
-  std::vector<BoundMatrix> matrices;  // by WeightId; empty where a weight is not a matrix of a linear layer
-  std::vector<Buffer> memory;         // vectors and activation buffers
+  Rows residual, query, key, value, attention, gate, up, ffn, logits;
+  InputBuffers shared_input;
+  std::vector<InputBuffers> private_inputs;  // [worker], for kPrivateTokens
+  size_t code_stride = 0, group_stride = 0;  // bytes of codes, and scales or sums, of one token at the most
+  std::vector<PackedMatrix> matrices;        // by WeightId; without tiles where a weight is no matrix of a linear layer
+  Buffer weights;                            // all of them, so that small ones lie on huge pages too
+  std::vector<Buffer> memory;                // vectors and activation buffers
   size_t weight_bytes = 0;
 };
 

@@ -98,6 +98,11 @@ static inline Line LoadLine(const uint8_t* from) {
   const __m256i* halves = reinterpret_cast<const __m256i*>(from);
   return {_mm256_loadu_si256(halves), _mm256_loadu_si256(halves + 1)};
 }
+static inline void StoreLine(uint8_t* to, Line line) {
+  __m256i* halves = reinterpret_cast<__m256i*>(to);
+  _mm256_storeu_si256(halves, line.low);
+  _mm256_storeu_si256(halves + 1, line.high);
+}
 static inline Line Broadcast4(const int8_t* from) {
   int32_t four;
   __builtin_memcpy(&four, from, 4);
@@ -119,6 +124,7 @@ static inline __m256i DotHalf(__m256i sum, __m256i unsigned_bytes, __m256i signe
 static inline I32x16 DotCodes(I32x16 sum, Line codes, Line x) {
   return {DotHalf(sum.low, codes.low, x.low), DotHalf(sum.high, codes.high, x.high)};
 }
+static inline Line Int8Codes(Line line) { return line; }
 static inline I32x16 DotInt8(I32x16 sum, Line codes, Line x) {
   // |code| times the activation with the code's sign: maddubs wants its first operand unsigned.
   return {DotHalf(sum.low, _mm256_abs_epi8(codes.low), _mm256_sign_epi8(x.low, codes.low)),

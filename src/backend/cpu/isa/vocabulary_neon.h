@@ -83,6 +83,7 @@ static inline Line LoadLine(const uint8_t* from) {
   Line result;
   EDGELLM_EACH_QUARTER(vreinterpretq_s8_u8(vld1q_u8(from + 16 * i)));
 }
+static inline void StoreLine(uint8_t* to, Line line) { for (int i = 0; i < 4; ++i) vst1q_u8(to + 16 * i, vreinterpretq_u8_s8(line.v[i])); }
 static inline Line Broadcast4(const int8_t* from) {
   int32_t four;
   __builtin_memcpy(&four, from, 4);
@@ -104,6 +105,7 @@ static inline I32x16 DotCodes(I32x16 sum, Line codes, Line x) {
   I32x16 result;
   EDGELLM_EACH_QUARTER(DotQuarter(sum.v[i], codes.v[i], x.v[i]));
 }
+static inline Line Int8Codes(Line line) { return line; }
 static inline I32x16 DotInt8(I32x16 sum, Line codes, Line x) { return DotCodes(sum, codes, x); }
 
 #undef EDGELLM_EACH_QUARTER

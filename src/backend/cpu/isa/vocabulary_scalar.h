@@ -134,6 +134,7 @@ static inline Line LoadLine(const uint8_t* from) {
   __builtin_memcpy(line.byte, from, 64);
   return line;
 }
+static inline void StoreLine(uint8_t* to, Line line) { __builtin_memcpy(to, line.byte, 64); }
 /// Four activation codes, repeated for every row.
 static inline Line Broadcast4(const int8_t* from) {
   Line line;
@@ -151,7 +152,9 @@ static inline I32x16 DotCodes(I32x16 sum, Line codes, Line x) {
   for (int i = 0; i < 64; ++i) sum.lane[i / 4] += static_cast<int32_t>(codes.byte[i]) * static_cast<int8_t>(x.byte[i]);
   return sum;
 }
-/// The same for signed codes; the result exceeds the true dot by kInt8Offset times the sum of the activation codes.
+/// A line of signed codes as DotInt8 wants it, whose result exceeds the true dot by kInt8Offset times the sum of the
+/// activation codes.
+static inline Line Int8Codes(Line line) { return line; }
 static inline I32x16 DotInt8(I32x16 sum, Line codes, Line x) {
   for (int i = 0; i < 64; ++i) {
     sum.lane[i / 4] += static_cast<int32_t>(static_cast<int8_t>(codes.byte[i])) * static_cast<int8_t>(x.byte[i]);

@@ -33,8 +33,8 @@ static void RmsNorm(const float* x, const float* weight, int64_t n, float epsilo
   for (int64_t i = 0; i < n; i += kLanes) Store(out + i, Mul(Mul(Load(x + i), scale), Load(weight + i)));
 }
 
-static void Quantize(const float* x, int64_t n, int64_t group, int64_t sum_group, float floor, int8_t* codes, float* scales,
-                     int32_t* sums) {
+static void Quantize(const float* x, int64_t n, int64_t group, int64_t sum_group, float floor, int64_t interleave,
+                     int8_t* codes, float* scales, int32_t* sums) {
   // Groups are multiples of 16 long or end where the padding with zeros begins.
   const int64_t padded = (n + kCodePadding - 1) / kCodePadding * kCodePadding;
   for (int64_t begin = 0; begin < n; begin += group) {
@@ -44,14 +44,26 @@ static void Quantize(const float* x, int64_t n, int64_t group, int64_t sum_group
     const float m = ReduceMax(highest);
     const bool is_zero = m < kSmallestGroup;
     const F32x16 inverse = Set1(is_zero ? 0.0f : 127.0f / m);
-    scales[begin / group] = is_zero ? 0.0f : m / 127.0f;
-    for (int64_t i = begin; i < end; i += kLanes) StoreCodes(codes + i, RoundEven(Mul(Load(x + i), inverse)));
+    scales[begin / group * interleave] = is_zero ? 0.0f : m / 127.0f;
+    for (int64_t i = begin; i < end; i += kLanes) {
+      const F32x16 rounded = RoundEven(Mul(Load(x + i), inverse));
+      if (interleave == 1) {
+        StoreCodes(codes + i, rounded);
+        continue;
+      }
+      alignas(16) int8_t sixteen[kLanes];
+      StoreCodes(sixteen, rounded);
+      for (int q = 0; q < kLanes; q += 4) __builtin_memcpy(codes + (i + q) * interleave, sixteen + q, 4);
+    }
   }
   for (int64_t begin = 0; begin < n; begin += sum_group) {
     const int64_t end = begin + sum_group < padded ? begin + sum_group : padded;
     int32_t sum = 0;
-    for (int64_t i = begin; i < end; ++i) sum += codes[i];
-    sums[begin / sum_group] = sum;
+    for (int64_t i = begin; i < end; i += 4) {
+      const int8_t* four = codes + i * interleave;
+      sum += four[0] + four[1] + four[2] + four[3];
+    }
+    sums[begin / sum_group * interleave] = sum;
   }
 }
 
@@ -78,9 +90,8 @@ static void Rotate(float* x, const float* cosine, const float* sine, int64_t hal
 }
 
 template <typename Element>
-static void StoreHead(const float* key, const float* value, uint8_t* page, int slot, int head_dim, int padded_dim) {
+static inline void StoreKeyAs(const float* key, uint8_t* page, int slot, int head_dim) {
   Element* keys = reinterpret_cast<Element*>(page);
-  Element* values = keys + static_cast<int64_t>(head_dim) * kLanes + static_cast<int64_t>(slot) * padded_dim;
   for (int d = 0; d < head_dim; d += kLanes) {
     alignas(64) float in[kLanes] = {};
     alignas(64) Element out[kLanes];
@@ -88,16 +99,33 @@ static void StoreHead(const float* key, const float* value, uint8_t* page, int s
     for (int i = 0; i < count; ++i) in[i] = key[d + i];
     StoreAs(out, Load(in));
     for (int i = 0; i < count; ++i) keys[static_cast<int64_t>(d + i) * kLanes + slot] = out[i];
-    for (int i = 0; i < count; ++i) in[i] = value[d + i];
-    StoreAs(out, Load(in));
-    for (int i = 0; i < kLanes; ++i) values[d + i] = out[i];
   }
 }
 
-static void StoreKv(const float* key, const float* value, uint8_t* page, int slot, int head_dim, int padded_dim, bool f16) {
+template <typename Element>
+static inline void StoreValueAs(const float* value, uint8_t* page, int slot, int head_dim, int padded_dim) {
+  Element* values = reinterpret_cast<Element*>(page) + static_cast<int64_t>(head_dim) * kLanes +
+                    static_cast<int64_t>(slot) * padded_dim;
+  for (int d = 0; d < head_dim; d += kLanes) {
+    alignas(64) float in[kLanes] = {};
+    const int count = head_dim - d < kLanes ? head_dim - d : kLanes;
+    for (int i = 0; i < count; ++i) in[i] = value[d + i];
+    StoreAs(values + d, Load(in));
+  }
+}
+
+static void StoreKey(const float* key, uint8_t* page, int slot, int head_dim, bool f16) {
   if (f16) {
-    StoreHead<uint16_t>(key, value, page, slot, head_dim, padded_dim);
+    StoreKeyAs<uint16_t>(key, page, slot, head_dim);
   } else {
-    StoreHead<float>(key, value, page, slot, head_dim, padded_dim);
+    StoreKeyAs<float>(key, page, slot, head_dim);
+  }
+}
+
+static void StoreValue(const float* value, uint8_t* page, int slot, int head_dim, int padded_dim, bool f16) {
+  if (f16) {
+    StoreValueAs<uint16_t>(value, page, slot, head_dim, padded_dim);
+  } else {
+    StoreValueAs<float>(value, page, slot, head_dim, padded_dim);
   }
 }

@@ -6,42 +6,51 @@
 struct Int8Lines {
   static constexpr int kPlanes = 1;
   static constexpr int kOffset = kInt8Offset;
+  static constexpr bool kSigned = true;
   template <int kPlane>
-  static inline Line Codes(Line line) { return line; }
-  static inline I32x16 Dot(I32x16 sum, Line codes, Line x) { return DotInt8(sum, codes, x); }
+  static inline Line Codes(Line line) { return Int8Codes(line); }
 };
 struct Int4Lines {
   static constexpr int kPlanes = 2;
   static constexpr int kOffset = 8;
+  static constexpr bool kSigned = false;
   template <int kPlane>
   static inline Line Codes(Line line) { return Bits<4 * kPlane, 15>(line); }
-  static inline I32x16 Dot(I32x16 sum, Line codes, Line x) { return DotCodes(sum, codes, x); }
 };
 struct TernaryLines {
   static constexpr int kPlanes = 4;
   static constexpr int kOffset = 1;
+  static constexpr bool kSigned = false;
   template <int kPlane>
   static inline Line Codes(Line line) { return Bits<2 * kPlane, 3>(line); }
-  static inline I32x16 Dot(I32x16 sum, Line codes, Line x) { return DotCodes(sum, codes, x); }
 };
 
 /// How far ahead of its use a line of weights is asked for, in bytes: about what arrives while memory answers.
 static constexpr int64_t kPrefetchAhead = 4096;
 
-/// One line of each of kTiles tiles against kTokens activation rows at k, plane by plane.
-template <typename Lines, int kPlane, int kTiles, int kTokens>
-static inline void DotPlanes(I32x16 (*sums)[kTokens], const Line* lines, const int8_t* const* x, int64_t k) {
+template <bool kSigned>
+static inline I32x16 Dot(I32x16 sum, Line codes, Line x) {
+  if constexpr (kSigned) return DotInt8(sum, codes, x);
+  return DotCodes(sum, codes, x);
+}
+
+/// sum + one line against one token's codes, plane by plane; the next four codes lie kStep bytes on.
+template <typename Lines, int kStep, int kPlane = 0>
+static inline I32x16 DotLine(I32x16 sum, Line line, const int8_t* x) {
+  if constexpr (kPlane == Lines::kPlanes) {
+    return sum;
+  } else {
+    sum = Dot<Lines::kSigned>(sum, Lines::template Codes<kPlane>(line), Broadcast4(x + kPlane * kStep));
+    return DotLine<Lines, kStep, kPlane + 1>(sum, line, x);
+  }
+}
+
+/// The planes of one line as lines of codes, `stride` bytes apart.
+template <typename Lines, int kPlane = 0>
+static inline void UnpackLine(Line line, uint8_t* to, int64_t stride) {
   if constexpr (kPlane < Lines::kPlanes) {
-    Line codes[kTiles];
-    EDGELLM_UNROLL
-    for (int i = 0; i < kTiles; ++i) codes[i] = Lines::template Codes<kPlane>(lines[i]);
-    EDGELLM_UNROLL
-    for (int t = 0; t < kTokens; ++t) {
-      const Line four = Broadcast4(x[t] + k + 4 * kPlane);
-      EDGELLM_UNROLL
-      for (int i = 0; i < kTiles; ++i) sums[i][t] = Lines::Dot(sums[i][t], codes[i], four);
-    }
-    DotPlanes<Lines, kPlane + 1, kTiles, kTokens>(sums, lines, x, k);
+    StoreLine(to + kPlane * stride, Lines::template Codes<kPlane>(line));
+    UnpackLine<Lines, kPlane + 1>(line, to, stride);
   }
 }
 
@@ -51,122 +60,198 @@ static inline F32x16 LoadScales(const uint8_t* scales, int64_t index) {
   return LoadAs(reinterpret_cast<const float*>(scales) + index * kLanes);
 }
 
-/// y + what one group adds to it (quant/activation.h); `index` counts groups of tiles.
-template <typename Lines, bool kZeroPoint, bool kF16Scales>
-static inline F32x16 AddGroup(F32x16 y, I32x16 dot, const PackedMatrix& m, int64_t index, F32x16 scale, int32_t x_sum,
-                              float x_scale) {
+/// How the codes of a matrix become numbers, as far as kernels differ by it.
+template <int kCodeOffset, bool kHasZeros, bool kHasF16Scales>
+struct Meaning {
+  static constexpr int kOffset = kCodeOffset;
+  static constexpr bool kZeros = kHasZeros, kF16Scales = kHasF16Scales;
+};
+
+/// y + what one group adds to it (quant/activation.h).
+template <typename Meaning>
+static inline F32x16 AddGroup(F32x16 y, I32x16 dot, F32x16 scale, F32x16 minus_zero, int32_t x_sum, float x_scale) {
   F32x16 value;
-  if constexpr (kZeroPoint) {
-    const F32x16 zero = LoadScales<true>(m.zeros, index);
-    value = Fma(Sub(Set1(0.0f), zero), Set1(static_cast<float>(x_sum)), ToFloat(dot));
-  } else if constexpr (Lines::kOffset != 0) {
-    value = ToFloat(SubI32(dot, Set1I32(Lines::kOffset * x_sum)));
+  if constexpr (Meaning::kZeros) {
+    value = Fma(minus_zero, Set1(static_cast<float>(x_sum)), ToFloat(dot));
+  } else if constexpr (Meaning::kOffset != 0) {
+    value = ToFloat(SubI32(dot, Set1I32(Meaning::kOffset * x_sum)));
   } else {
     value = ToFloat(dot);
   }
   return Fma(value, Mul(scale, Set1(x_scale)), y);
 }
 
-template <int kTokens>
-static inline void StoreRows(const F32x16* rows, int64_t tile, int64_t token, const LinearOutput& out) {
-  for (int t = 0; t < kTokens; ++t) {
-    float* y = out.values + static_cast<size_t>(token + t) * out.stride + tile * kLanes;
-    F32x16 value = rows[t];
-    if (out.bias != nullptr) value = Add(value, Load(out.bias + tile * kLanes));
-    if (out.add) value = Add(Load(y), value);
-    Store(y, value);
-  }
+template <typename Meaning>
+static inline F32x16 LoadMinusZeros(const PackedMatrix& m, int64_t index) {
+  if constexpr (Meaning::kZeros) return Sub(Set1(0.0f), LoadScales<true>(m.zeros, index));
+  return Set1(0.0f);
+}
+
+/// One tile's rows for one token to their place.
+static inline void StoreTile(F32x16 value, int64_t tile, int64_t token, const LinearOutput& out) {
+  float* y = out.values + static_cast<size_t>(token) * out.stride + tile * kLanes;
+  if (out.bias != nullptr) value = Add(value, Load(out.bias + tile * kLanes));
+  if (out.add) value = Add(Load(y), value);
+  Store(y, value);
 }
 
 /// One tile, one token: one stream of weights from end to end. Four chains of integer sums (which are exact, so that their
 /// number changes nothing) hide the dot product's latency.
-template <typename Lines, bool kZeroPoint, bool kF16Scales>
-static inline void IntegerRow(const PackedMatrix& m, int64_t tile, const LinearInput& in, int64_t token,
-                              const LinearOutput& out) {
+template <typename Lines, typename Meaning>
+static inline void DecodeTile(const PackedMatrix& m, int64_t tile, const LinearInput& in, const LinearOutput& out) {
   constexpr int kChains = 4;
   constexpr int64_t kPerLine = 4 * Lines::kPlanes;
-  const int8_t* x = in.codes + static_cast<size_t>(token) * in.code_stride;
-  const float* x_scales = in.scales + static_cast<size_t>(token) * in.scale_stride;
-  const int32_t* x_sums = in.sums + static_cast<size_t>(token) * in.sum_stride;
+  const int8_t* x = in.codes;
   const uint8_t* line = m.codes + tile * m.blocks * 64;
-  const int64_t group_blocks = m.group / kPerLine > 0 ? m.group / kPerLine : 1;
+  const int64_t group_lines = m.group / kPerLine > 0 ? m.group / kPerLine : 1;
   F32x16 y = Set1(0.0f);
   for (int64_t g = 0; g < m.groups; ++g) {
-    I32x16 sums[kChains][1];
+    I32x16 sums[kChains];
     EDGELLM_UNROLL
-    for (int c = 0; c < kChains; ++c) sums[c][0] = ZeroI32();
-    int64_t left = g + 1 == m.groups ? m.blocks - g * group_blocks : group_blocks;
+    for (int c = 0; c < kChains; ++c) sums[c] = ZeroI32();
+    int64_t left = g + 1 == m.groups ? m.blocks - g * group_lines : group_lines;
     for (; left >= kChains; left -= kChains) {
       EDGELLM_UNROLL
       for (int c = 0; c < kChains; ++c) {
         Prefetch(line + kPrefetchAhead);
-        const Line codes = LoadLine(line);
-        DotPlanes<Lines, 0, 1, 1>(&sums[c], &codes, &x, 0);
+        sums[c] = DotLine<Lines, 4>(sums[c], LoadLine(line), x);
         line += 64;
         x += kPerLine;
       }
     }
     for (; left > 0; --left) {
-      const Line codes = LoadLine(line);
-      DotPlanes<Lines, 0, 1, 1>(&sums[0], &codes, &x, 0);
+      sums[0] = DotLine<Lines, 4>(sums[0], LoadLine(line), x);
       line += 64;
       x += kPerLine;
     }
-    const I32x16 dot = AddI32(AddI32(sums[0][0], sums[1][0]), AddI32(sums[2][0], sums[3][0]));
     const int64_t index = tile * m.groups + g;
-    y = AddGroup<Lines, kZeroPoint, kF16Scales>(y, dot, m, index, LoadScales<kF16Scales>(m.scales, index), x_sums[g],
-                                                x_scales[static_cast<size_t>(g) * in.scale_step]);
+    y = AddGroup<Meaning>(y, AddI32(AddI32(sums[0], sums[1]), AddI32(sums[2], sums[3])),
+                          LoadScales<Meaning::kF16Scales>(m.scales, index), LoadMinusZeros<Meaning>(m, index), in.sums[g],
+                          in.scales[g * in.scale_step]);
   }
-  StoreRows<1>(&y, tile, token, out);
+  StoreTile(y, tile, 0, out);
 }
 
-/// kTiles tiles from `tile` on, kTokens tokens from `token` on.
-template <typename Lines, bool kZeroPoint, bool kF16Scales, int kTiles, int kTokens>
-static inline void IntegerTiles(const PackedMatrix& m, int64_t tile, const LinearInput& in, int64_t token,
-                                const LinearOutput& out) {
-  constexpr int64_t kPerLine = 4 * Lines::kPlanes;
-  const int8_t* x[kTokens];
-  for (int t = 0; t < kTokens; ++t) x[t] = in.codes + static_cast<size_t>(token + t) * in.code_stride;
-  F32x16 y[kTiles][kTokens];
+/// A part of a group of a few tiles, unpacked into the first-level cache for all tokens: codes[k / 4][tile][row 16][4].
+constexpr int64_t kPartFours = 64;  // at most so many times four k
+
+/// What the tokens of one panel have summed so far for kTileBlock tiles: [tile][token of the panel][row 16].
+struct PanelSums {
+  I32x16 dots[kTileBlock][kPanelTokens];  // of the group that is being read
+  F32x16 rows[kTileBlock][kPanelTokens];
+};
+
+/// dots (+)= part x activations, for kTokens tokens of a panel from `token` on. A function of its own: whatever else a
+/// caller keeps in registers would push the sums out.
+template <bool kSigned, int kTiles, int kTokens>
+[[gnu::noinline]] static void DotPart(const uint8_t* part, int64_t fours, const int8_t* x, int token, bool first, PanelSums* sums) {
+  I32x16 dots[kTiles][kTokens];
+  EDGELLM_UNROLL
   for (int i = 0; i < kTiles; ++i) {
-    for (int t = 0; t < kTokens; ++t) y[i][t] = Set1(0.0f);
+    EDGELLM_UNROLL
+    for (int t = 0; t < kTokens; ++t) dots[i][t] = first ? ZeroI32() : sums->dots[i][token + t];
   }
-  const int64_t group_blocks = m.group / kPerLine > 0 ? m.group / kPerLine : 1;
-  const uint8_t* lines = m.codes + tile * m.blocks * 64;
-  for (int64_t g = 0; g < m.groups; ++g) {
-    I32x16 sums[kTiles][kTokens];
+  x += 4 * token;
+  for (int64_t f = 0; f < fours; ++f) {
+    Line codes[kTiles];
     EDGELLM_UNROLL
-    for (int i = 0; i < kTiles; ++i) {
-      EDGELLM_UNROLL
-      for (int t = 0; t < kTokens; ++t) sums[i][t] = ZeroI32();
-    }
-    const int64_t last = g + 1 == m.groups ? m.blocks : (g + 1) * group_blocks;
-    for (int64_t block = g * group_blocks; block < last; ++block) {
-      Line codes[kTiles];
-      EDGELLM_UNROLL
-      for (int i = 0; i < kTiles; ++i) {
-        const uint8_t* line = lines + (i * m.blocks + block) * 64;
-        Prefetch(line + kPrefetchAhead);
-        codes[i] = LoadLine(line);
-      }
-      DotPlanes<Lines, 0, kTiles, kTokens>(sums, codes, x, block * kPerLine);
-    }
-    F32x16 scales[kTiles];
-    EDGELLM_UNROLL
-    for (int i = 0; i < kTiles; ++i) scales[i] = LoadScales<kF16Scales>(m.scales, (tile + i) * m.groups + g);
+    for (int i = 0; i < kTiles; ++i) codes[i] = LoadLine(part + i * 64);
     EDGELLM_UNROLL
     for (int t = 0; t < kTokens; ++t) {
-      const int32_t x_sum = in.sums[static_cast<size_t>(token + t) * in.sum_stride + static_cast<size_t>(g)];
-      const float x_scale =
-          in.scales[static_cast<size_t>(token + t) * in.scale_stride + static_cast<size_t>(g) * in.scale_step];
+      const Line four = Broadcast4(x + 4 * t);
       EDGELLM_UNROLL
+      for (int i = 0; i < kTiles; ++i) dots[i][t] = Dot<kSigned>(dots[i][t], codes[i], four);
+    }
+    part += kTiles * 64;
+    x += 4 * kPanelTokens;
+  }
+  EDGELLM_UNROLL
+  for (int i = 0; i < kTiles; ++i) {
+    EDGELLM_UNROLL
+    for (int t = 0; t < kTokens; ++t) sums->dots[i][token + t] = dots[i][t];
+  }
+}
+
+/// DotPart for the first `count` tokens of a panel.
+template <bool kSigned, int kTiles>
+static inline void DotPanel(const uint8_t* part, int64_t fours, const int8_t* x, int count, bool first, PanelSums* sums) {
+  int token = 0;
+  for (; token + kTokenBlock <= count; token += kTokenBlock) {
+    DotPart<kSigned, kTiles, kTokenBlock>(part, fours, x, token, first, sums);
+  }
+  if constexpr (kTokenBlock > 4) {
+    for (; token + 4 <= count; token += 4) DotPart<kSigned, kTiles, 4>(part, fours, x, token, first, sums);
+  }
+  for (; token + 2 <= count; token += 2) DotPart<kSigned, kTiles, 2>(part, fours, x, token, first, sums);
+  for (; token < count; ++token) DotPart<kSigned, kTiles, 1>(part, fours, x, token, first, sums);
+}
+
+/// kTiles tiles for all tokens, group by group: a part of the group is unpacked once and serves every panel of tokens. What
+/// the panels have summed waits in `scratch` meanwhile.
+template <typename Lines, typename Meaning, int kTiles>
+static void PanelTiles(const PackedMatrix& m, int64_t tile, const LinearInput& in, int64_t tokens, const LinearOutput& out,
+                       uint8_t* scratch) {
+  constexpr int64_t kPerLine = 4 * Lines::kPlanes, kPartLines = kPartFours / Lines::kPlanes;
+  uint8_t* part = scratch;
+  PanelSums* sums = reinterpret_cast<PanelSums*>(scratch + kPartFours * kTileBlock * 64);
+  const int64_t group_lines = m.group / kPerLine > 0 ? m.group / kPerLine : 1;
+  const uint8_t* line = m.codes + tile * m.blocks * 64;
+  for (int64_t g = 0; g < m.groups; ++g) {
+    const int64_t begin = g * group_lines, end = g + 1 == m.groups ? m.blocks : begin + group_lines;
+    F32x16 scales[kTiles], minus_zeros[kTiles];
+    for (int i = 0; i < kTiles; ++i) {
+      scales[i] = LoadScales<Meaning::kF16Scales>(m.scales, (tile + i) * m.groups + g);
+      minus_zeros[i] = LoadMinusZeros<Meaning>(m, (tile + i) * m.groups + g);
+    }
+    for (int64_t at = begin; at < end; at += kPartLines) {
+      const int64_t lines = end - at < kPartLines ? end - at : kPartLines;
       for (int i = 0; i < kTiles; ++i) {
-        y[i][t] = AddGroup<Lines, kZeroPoint, kF16Scales>(y[i][t], sums[i][t], m, (tile + i) * m.groups + g, scales[i],
-                                                          x_sum, x_scale);
+        for (int64_t l = 0; l < lines; ++l) {
+          const uint8_t* from = line + (i * m.blocks + at + l) * 64;
+          Prefetch(from + kPrefetchAhead);
+          UnpackLine<Lines>(LoadLine(from), part + (l * Lines::kPlanes * kTiles + i) * 64, kTiles * 64);
+        }
+      }
+      for (int64_t token = 0; token < tokens; token += kPanelTokens) {
+        const int64_t panel = token / kPanelTokens, left = tokens - token;
+        const int count = left < kPanelTokens ? static_cast<int>(left) : kPanelTokens;
+        PanelSums* own = sums + panel;
+        const int8_t* x = in.codes + static_cast<size_t>(panel) * in.code_stride + at * kPerLine * kPanelTokens;
+        DotPanel<Lines::kSigned, kTiles>(part, lines * Lines::kPlanes, x, count, at == begin, own);
+        if (at + lines < end) continue;
+        const size_t first = static_cast<size_t>(panel) * in.group_stride;
+        const int32_t* x_sums = in.sums + first + static_cast<size_t>(g * kPanelTokens);
+        const float* x_scales = in.scales + first + static_cast<size_t>(g * in.scale_step * kPanelTokens);
+        for (int t = 0; t < count; ++t) {
+          EDGELLM_UNROLL
+          for (int i = 0; i < kTiles; ++i) {
+            const F32x16 y = g == 0 ? Set1(0.0f) : own->rows[i][t];
+            own->rows[i][t] = AddGroup<Meaning>(y, own->dots[i][t], scales[i], minus_zeros[i], x_sums[t], x_scales[t]);
+          }
+        }
       }
     }
   }
-  for (int i = 0; i < kTiles; ++i) StoreRows<kTokens>(y[i], tile + i, token, out);
+  for (int64_t token = 0; token < tokens; ++token) {
+    const PanelSums& own = sums[token / kPanelTokens];
+    for (int i = 0; i < kTiles; ++i) StoreTile(own.rows[i][token % kPanelTokens], tile + i, token, out);
+  }
+}
+
+template <typename Lines, typename Meaning>
+static void IntegerLayer(const PackedMatrix& m, int64_t first, int64_t last, const LinearInput& in, int64_t tokens,
+                         const LinearOutput& out, uint8_t* scratch) {
+  int64_t tile = first;
+  if (in.interleave == 1) {
+    for (; tile < last; ++tile) DecodeTile<Lines, Meaning>(m, tile, in, out);
+    return;
+  }
+  if constexpr (kTileBlock > 1) {
+    for (; tile + kTileBlock <= last; tile += kTileBlock) {
+      PanelTiles<Lines, Meaning, kTileBlock>(m, tile, in, tokens, out, scratch);
+    }
+  }
+  for (; tile < last; ++tile) PanelTiles<Lines, Meaning, 1>(m, tile, in, tokens, out, scratch);
 }
 
 /// Sums of floats over k in its order.
@@ -188,68 +273,48 @@ static inline void FloatTiles(const PackedMatrix& m, int64_t tile, const LinearI
       for (int t = 0; t < kTokens; ++t) y[i][t] = Fma(weight, Set1(x[t][k]), y[i][t]);
     }
   }
-  for (int i = 0; i < kTiles; ++i) StoreRows<kTokens>(y[i], tile + i, token, out);
-}
-
-/// The tokens that are no whole block of kTokens, in blocks of half that size and so on; the last one alone.
-template <typename Body, int kTiles, int kTokens>
-static inline void WalkTokens(const PackedMatrix& m, int64_t tile, const LinearInput& in, int64_t token, int64_t tokens,
-                              const LinearOutput& out) {
-  if constexpr (kTokens > 1) {
-    for (; token + kTokens <= tokens; token += kTokens) Body::template Run<kTiles, kTokens>(m, tile, in, token, out);
-    if (token < tokens) WalkTokens<Body, kTiles, kTokens / 2>(m, tile, in, token, tokens, out);
-  } else {
-    for (; token < tokens; ++token) Body::template RunOne<kTiles>(m, tile, in, token, out);
+  for (int i = 0; i < kTiles; ++i) {
+    for (int t = 0; t < kTokens; ++t) StoreTile(y[i][t], tile + i, token + t, out);
   }
 }
 
-/// Walks tiles and tokens in blocks: a line that has been loaded and unpacked serves kTokenBlock tokens, and a tile stays in
-/// the cache until all tokens have had it.
-template <typename Body>
-static void WalkTiles(const PackedMatrix& m, int64_t first, int64_t last, const LinearInput& in, int64_t tokens,
-                      const LinearOutput& out) {
-  int64_t tile = first;
-  constexpr int kTiles = Body::kTiles;
-  for (; tile + kTiles <= last; tile += kTiles) WalkTokens<Body, kTiles, kTokenBlock>(m, tile, in, 0, tokens, out);
-  for (; tile < last; ++tile) WalkTokens<Body, 1, kTokenBlock>(m, tile, in, 0, tokens, out);
-}
-
-template <typename Lines, bool kZeroPoint, bool kF16Scales>
-struct IntegerBody {
-  static constexpr int kTiles = kTileBlock;
-  template <int kTiles, int kTokens>
-  static void Run(const PackedMatrix& m, int64_t tile, const LinearInput& in, int64_t token, const LinearOutput& out) {
-    IntegerTiles<Lines, kZeroPoint, kF16Scales, kTiles, kTokens>(m, tile, in, token, out);
-  }
-  template <int kTiles>
-  static void RunOne(const PackedMatrix& m, int64_t tile, const LinearInput& in, int64_t token, const LinearOutput& out) {
-    for (int i = 0; i < kTiles; ++i) IntegerRow<Lines, kZeroPoint, kF16Scales>(m, tile + i, in, token, out);
-  }
-};
-
+/// Tiles by four, since sums that run in the order of k are slow one by one; tokens by kTokenBlock.
 template <typename Element>
-struct FloatBody {
-  static constexpr int kTiles = 4;  // sums run in the order of k: only several tiles keep several going
-  template <int kTiles, int kTokens>
-  static void Run(const PackedMatrix& m, int64_t tile, const LinearInput& in, int64_t token, const LinearOutput& out) {
-    constexpr int kAtOnce = kTiles < kTileBlock ? kTiles : kTileBlock;
-    for (int i = 0; i < kTiles; i += kAtOnce) FloatTiles<Element, kAtOnce, kTokens>(m, tile + i, in, token, out);
+static void FloatLayer(const PackedMatrix& m, int64_t first, int64_t last, const LinearInput& in, int64_t tokens,
+                       const LinearOutput& out) {
+  constexpr int kTiles = 4, kTokens = 4;
+  int64_t tile = first;
+  for (; tile + kTiles <= last; tile += kTiles) {
+    int64_t token = 0;
+    for (; token + kTokens <= tokens; token += kTokens) FloatTiles<Element, kTiles, kTokens>(m, tile, in, token, out);
+    for (; token < tokens; ++token) FloatTiles<Element, kTiles, 1>(m, tile, in, token, out);
   }
-  template <int kTiles>
-  static void RunOne(const PackedMatrix& m, int64_t tile, const LinearInput& in, int64_t token, const LinearOutput& out) {
-    FloatTiles<Element, kTiles, 1>(m, tile, in, token, out);
+  for (; tile < last; ++tile) {
+    int64_t token = 0;
+    for (; token + kTokens <= tokens; token += kTokens) FloatTiles<Element, 1, kTokens>(m, tile, in, token, out);
+    for (; token < tokens; ++token) FloatTiles<Element, 1, 1>(m, tile, in, token, out);
   }
-};
+}
+
+static size_t LinearScratch(int64_t tokens) {
+  return static_cast<size_t>(kPartFours) * kTileBlock * 64 +
+         static_cast<size_t>((tokens + kPanelTokens - 1) / kPanelTokens) * sizeof(PanelSums);
+}
 
 static void LinearLayer(const PackedMatrix& m, int64_t first, int64_t last, const LinearInput& in, int64_t tokens,
-                        const LinearOutput& out) {
+                        const LinearOutput& out, uint8_t* scratch) {
   switch (m.packing) {
-    case Packing::kF32: return WalkTiles<FloatBody<float>>(m, first, last, in, tokens, out);
-    case Packing::kF16: return WalkTiles<FloatBody<uint16_t>>(m, first, last, in, tokens, out);
-    case Packing::kBf16: return WalkTiles<FloatBody<Bf16>>(m, first, last, in, tokens, out);
-    case Packing::kInt8: return WalkTiles<IntegerBody<Int8Lines, false, true>>(m, first, last, in, tokens, out);
-    case Packing::kInt4: return WalkTiles<IntegerBody<Int4Lines, false, true>>(m, first, last, in, tokens, out);
-    case Packing::kInt4Zero: return WalkTiles<IntegerBody<Int4Lines, true, true>>(m, first, last, in, tokens, out);
-    case Packing::kTernary: return WalkTiles<IntegerBody<TernaryLines, false, false>>(m, first, last, in, tokens, out);
+    case Packing::kF32: return FloatLayer<float>(m, first, last, in, tokens, out);
+    case Packing::kF16: return FloatLayer<uint16_t>(m, first, last, in, tokens, out);
+    case Packing::kBf16: return FloatLayer<Bf16>(m, first, last, in, tokens, out);
+    case Packing::kInt8:
+      return IntegerLayer<Int8Lines, Meaning<Int8Lines::kOffset, false, true>>(m, first, last, in, tokens, out, scratch);
+    case Packing::kInt4:
+      return IntegerLayer<Int4Lines, Meaning<Int4Lines::kOffset, false, true>>(m, first, last, in, tokens, out, scratch);
+    case Packing::kInt4Zero:
+      return IntegerLayer<Int4Lines, Meaning<0, true, true>>(m, first, last, in, tokens, out, scratch);
+    case Packing::kTernary:
+      return IntegerLayer<TernaryLines, Meaning<TernaryLines::kOffset, false, false>>(m, first, last, in, tokens, out,
+                                                                                      scratch);
   }
 }
