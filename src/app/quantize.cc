@@ -16,12 +16,12 @@
 #include "app/open_model.h"
 #include "app/perplexity.h"
 #include "app/progress_bar.h"
-#include "app/sample_text.h"
 #include "app/terminal.h"
 #include "app/verbs.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "model/model_file.h"
+#include "text/sample_text.h"
 
 namespace edgellm::app {
 namespace {
@@ -81,7 +81,7 @@ std::optional<Cost> Measure(const Arguments& arguments, const WeightFormat& form
     return std::nullopt;
   }
   const bool own = !arguments.evaluation.empty();
-  const std::string text = own ? ReadFile(arguments.evaluation) : std::string(kSampleText);
+  const std::string text = own ? ReadFile(arguments.evaluation) : std::string(text::kSampleText);
   // The built-in page is short: small windows score more of it.
   const std::optional<int> window = own ? std::nullopt : std::optional(std::min(128, source.config.max_context));
   const RuntimeOptions options = ToRuntimeOptions(arguments.backend, 0);

@@ -1,11 +1,10 @@
-// A page of plain English, written for this program: the text on which `quantize --force` measures what it costs when
-// no other is given. Too short for a score that means anything by itself; long enough to tell a working model from a
-// broken one.
+// A page of plain English, written for this program: what models are asked to read when no other text is given. Too short
+// for a perplexity that means anything by itself; long enough to tell a working model from a broken one.
 #pragma once
 
 #include <string_view>
 
-namespace edgellm::app {
+namespace edgellm::text {
 
 inline constexpr std::string_view kSampleText =
     "The ferry to the island left twice a day, once in the morning and once before dark, and it was the second one "
@@ -36,4 +35,4 @@ inline constexpr std::string_view kSampleText =
     "again.\n\n"
     "\"Two days,\" said her grandfather, and put the kettle on. \"That is long enough to show you how it works.\"\n";
 
-}  // namespace edgellm::app
+}  // namespace edgellm::text
