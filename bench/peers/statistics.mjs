@@ -1,6 +1,6 @@
-// Summaries of repeated measurements, as `edgellm bench` makes them: percentiles by nearest rank, so each is a measured value.
+// Summaries of repeated measurements, as `edgellm bench` makes them (src/bench/percentiles.h).
 
-export function nearestRank(sorted, share) {
+function nearestRank(sorted, share) {
   return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)];
 }
 
@@ -8,11 +8,13 @@ const ascending = (values) => [...values].sort((a, b) => a - b);
 
 export function spread(values) {
   const sorted = ascending(values);
-  return {min: sorted[0], median: nearestRank(sorted, 0.5), max: sorted.at(-1)};
+  const median = (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2;
+  return {min: sorted[0], median, max: sorted.at(-1)};
 }
 
 export const median = (values) => spread(values).median;
 
+// By nearest rank: each is one of the values.
 export function percentiles(values) {
   const sorted = ascending(values);
   return {
