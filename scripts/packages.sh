@@ -6,6 +6,7 @@
 packages_build=(
   g++ cmake ninja-build ccache pkg-config ca-certificates git
   nlohmann-json3-dev libcli11-dev libfmt-dev libpcre2-dev libutf8proc-dev libssl-dev libedit-dev
+  libcurl4-openssl-dev
 )
 # To run the tests as well: unit tests, property tests, and the arm64 build under emulation.
 packages_test=(
@@ -16,7 +17,7 @@ packages_test=(
 # For the arm64 cross build: the same libraries for that architecture, where the system offers them.
 packages_arm64=(
   libssl-dev:arm64 libpcre2-dev:arm64 libutf8proc-dev:arm64 libfmt-dev:arm64 libedit-dev:arm64 libgtest-dev:arm64
-  librapidcheck-dev:arm64
+  librapidcheck-dev:arm64 libcurl4-openssl-dev:arm64
 )
 
 # as_root COMMAND...: runs it, by way of sudo where needed.
