@@ -2,7 +2,10 @@
 #include "backend/sampler.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <functional>
+#include <limits>
 
 #include "base/philox.h"
 
@@ -17,11 +20,36 @@ double LogSumExp(std::span<const float> logits) {
   return highest + std::log(sum);
 }
 
+float Highest(std::span<const float> logits) {
+  constexpr size_t kLanes = 16;  // independent maxima, so that the loop is done by vectors
+  std::array<float, kLanes> highest;
+  highest.fill(-std::numeric_limits<float>::infinity());
+  size_t i = 0;
+  for (; i + kLanes <= logits.size(); i += kLanes) {
+    for (size_t lane = 0; lane < kLanes; ++lane) {
+      highest[lane] = logits[i + lane] > highest[lane] ? logits[i + lane] : highest[lane];
+    }
+  }
+  for (; i < logits.size(); ++i) highest[0] = std::max(highest[0], logits[i]);
+  return *std::max_element(highest.begin(), highest.end());
+}
+
+/// The lowest id that has the highest logit.
+int32_t LikeliestOf(std::span<const float> logits) {
+  const auto found = std::find(logits.begin(), logits.end(), Highest(logits));
+  return found == logits.end() ? 0 : static_cast<int32_t>(found - logits.begin());
+}
+
+bool HasPenalties(const SamplingParameters& p) {
+  return p.repetition_penalty != 1.0f || p.presence_penalty != 0.0f || p.frequency_penalty != 0.0f;
+}
+
 }  // namespace
 
 Sampler::Sampler(int vocab)
     : adjusted_(static_cast<size_t>(vocab)),
       candidates_(static_cast<size_t>(vocab)),
+      maxima_(static_cast<size_t>(vocab) / kBlock + 1),
       weights_(static_cast<size_t>(vocab)),
       counts_(static_cast<size_t>(vocab)) {}
 
@@ -31,7 +59,7 @@ bool Sampler::Before(const Candidate& a, const Candidate& b) {
 
 void Sampler::ApplyPenalties(std::span<float> logits, const SamplingRow& row) {
   const SamplingParameters& p = *row.parameters;
-  if (p.repetition_penalty != 1.0f || p.presence_penalty != 0.0f || p.frequency_penalty != 0.0f) {
+  if (HasPenalties(p)) {
     for (int32_t token : row.recent) ++counts_[static_cast<size_t>(token)];
     for (int32_t token : row.recent) {
       int32_t& count = counts_[static_cast<size_t>(token)];
@@ -45,14 +73,34 @@ void Sampler::ApplyPenalties(std::span<float> logits, const SamplingRow& row) {
   for (const TokenBias& bias : row.bias) logits[static_cast<size_t>(bias.token)] += bias.bias;
 }
 
+size_t Sampler::TakeCandidates(std::span<const float> logits, size_t limit) {
+  // The limit-th highest of the blocks' maxima is no higher than the limit-th highest logit: what lies below it is not
+  // among the first `limit`.
+  float threshold = -std::numeric_limits<float>::infinity();
+  const size_t blocks = (logits.size() + kBlock - 1) / kBlock;
+  if (limit < blocks) {
+    for (size_t b = 0; b < blocks; ++b) {
+      maxima_[b] = Highest(logits.subspan(b * kBlock, std::min(kBlock, logits.size() - b * kBlock)));
+    }
+    const auto nth = maxima_.begin() + static_cast<std::ptrdiff_t>(limit - 1);
+    std::nth_element(maxima_.begin(), nth, maxima_.begin() + static_cast<std::ptrdiff_t>(blocks), std::greater<>());
+    threshold = *nth;
+  }
+  size_t count = 0;
+  for (size_t i = 0; i < logits.size(); ++i) {
+    candidates_[count] = {logits[i], static_cast<int32_t>(i)};
+    count += logits[i] < threshold ? 0 : 1;
+  }
+  return count;
+}
+
 int32_t Sampler::Draw(std::span<const float> logits, const SamplingRow& row) {
   const SamplingParameters& p = *row.parameters;
-  for (size_t i = 0; i < logits.size(); ++i) candidates_[i] = {logits[i], static_cast<int32_t>(i)};
   // A heap gives candidates in falling order one by one: seldom are more than a few needed of a large vocabulary.
   const auto later = [](const Candidate& a, const Candidate& b) { return Before(b, a); };
   size_t limit = logits.size();
   if (p.top_k > 0) limit = std::min(limit, static_cast<size_t>(p.top_k));
-  auto end = candidates_.end();
+  auto end = candidates_.begin() + static_cast<std::ptrdiff_t>(TakeCandidates(logits, limit));
   std::make_heap(candidates_.begin(), end, later);
   const double highest = candidates_.front().logit;
   const double temperature = p.temperature;
@@ -104,15 +152,18 @@ int32_t Sampler::Draw(std::span<const float> logits, const SamplingRow& row) {
 }
 
 SampledToken Sampler::Sample(std::span<const float> logits, const SamplingRow& row) {
-  const double log_sum = LogSumExp(logits);
-  std::copy(logits.begin(), logits.end(), adjusted_.begin());
-  ApplyPenalties(adjusted_, row);
+  std::span<const float> adjusted = logits;
+  if (HasPenalties(*row.parameters) || !row.bias.empty()) {
+    std::copy(logits.begin(), logits.end(), adjusted_.begin());
+    ApplyPenalties(adjusted_, row);
+    adjusted = adjusted_;
+  }
   SampledToken sampled;
-  sampled.token = row.parameters->temperature > 0
-                      ? Draw(adjusted_, row)
-                      : static_cast<int32_t>(std::max_element(adjusted_.begin(), adjusted_.end()) - adjusted_.begin());
+  sampled.token = row.parameters->temperature > 0 ? Draw(adjusted, row) : LikeliestOf(adjusted);
   // The reported probability is the model's own, before penalties and bias.
-  sampled.log_probability = static_cast<float>(logits[static_cast<size_t>(sampled.token)] - log_sum);
+  if (row.parameters->log_probability) {
+    sampled.log_probability = static_cast<float>(logits[static_cast<size_t>(sampled.token)] - LogSumExp(logits));
+  }
   return sampled;
 }
 

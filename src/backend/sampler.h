@@ -22,12 +22,17 @@ class Sampler {
     int32_t token;
   };
 
+  static constexpr size_t kBlock = 256;  // logits whose maximum stands for them when candidates are looked for
+
   static bool Before(const Candidate& a, const Candidate& b);
   void ApplyPenalties(std::span<float> logits, const SamplingRow& row);
+  /// Fills candidates_ with at least the `limit` first in order; returns how many.
+  size_t TakeCandidates(std::span<const float> logits, size_t limit);
   int32_t Draw(std::span<const float> logits, const SamplingRow& row);
 
   std::vector<float> adjusted_;        // [vocab], logits after penalties and bias
   std::vector<Candidate> candidates_;  // [vocab], a heap that shrinks as candidates are taken in falling order
+  std::vector<float> maxima_;          // [blocks of the vocabulary]
   std::vector<double> weights_;        // [vocab], exp((logit - highest) / temperature) in falling order
   std::vector<int32_t> counts_;        // [vocab], zero between calls
 };

@@ -23,7 +23,7 @@ struct SamplingParameters {
   float frequency_penalty = 0.0f;
   int repeat_last_n = 64;  // 0: none; -1: the whole context
   uint64_t seed = 0;
-  int log_probabilities = 0;  // how many of the most likely tokens are reported beside the drawn one
+  bool log_probability = false;  // report the drawn token's: it costs an exponential for each token of the vocabulary
 };
 
 struct TokenBias {
@@ -41,7 +41,7 @@ struct SamplingRow {
 
 struct SampledToken {
   int32_t token = -1;
-  float log_probability = 0;  // of `token` under softmax of the logits as the model gave them
+  float log_probability = 0;  // of `token` under softmax of the logits as the model gave them; 0 unless asked for
 };
 
 }  // namespace edgellm

@@ -9,6 +9,7 @@
 
 #include "backend/cpu/isa.h"
 #include "backend/cpu/packing.h"
+#include "base/buffer.h"
 #include "base/error.h"
 #include "base/half.h"
 #include "quant/activation.h"
@@ -87,26 +88,44 @@ std::vector<float> Expected(const WeightView& w, const std::vector<float>& x, co
   return y;
 }
 
+/// The activations of several tokens as a linear layer wants them.
+struct Input {
+  std::vector<int8_t> codes;
+  std::vector<float> scales;
+  std::vector<int32_t> sums;
+  LinearInput in{};
+
+  Input(const KernelTable& kernels, const PackedMatrix& m, const WeightFormat& format, const std::vector<float>& x,
+        size_t x_stride, int64_t tokens) {
+    const int64_t interleave = tokens == 1 ? 1 : kPanelTokens, panels = (tokens + interleave - 1) / interleave;
+    const size_t code_stride = static_cast<size_t>(RoundUp(m.cols, kCodePadding) * interleave);
+    const size_t group_stride = static_cast<size_t>((m.groups + 1) * interleave);
+    codes.resize(static_cast<size_t>(panels) * code_stride);
+    scales.resize(static_cast<size_t>(panels) * group_stride);
+    sums.resize(scales.size());
+    in = {x.data(), x_stride, interleave, codes.data(), code_stride, scales.data(), 1, sums.data(), group_stride};
+    if (format.is_float()) return;
+    const int64_t group = format.ActivationGroup(m.cols), sum_group = format.GroupSize(m.cols);
+    in.scale_step = group == sum_group ? 1 : 0;
+    const float floor = format.kind == WeightKind::kTernary ? kTernaryActivationFloor : 0.0f;
+    for (int64_t t = 0; t < tokens; ++t) {
+      const auto panel = static_cast<size_t>(t / interleave), within = static_cast<size_t>(t % interleave);
+      kernels.quantize(x.data() + static_cast<size_t>(t) * x_stride, m.cols, group, sum_group, floor, interleave,
+                       codes.data() + panel * code_stride + within * 4, scales.data() + panel * group_stride + within,
+                       sums.data() + panel * group_stride + within);
+    }
+  }
+};
+
 /// The kernel's y for `tokens` tokens: [token][padded rows].
 std::vector<float> Computed(const KernelTable& kernels, const PackedMatrix& m, const WeightFormat& format,
                             const std::vector<float>& x, size_t x_stride, int64_t tokens,
                             const std::vector<float>& bias) {
-  const auto count = static_cast<size_t>(tokens), code_stride = static_cast<size_t>(RoundUp(m.cols, kCodePadding));
-  std::vector<int8_t> codes(count * code_stride);
-  const size_t groups = static_cast<size_t>(m.groups) + 1;
-  std::vector<float> scales(count * groups), y(count * static_cast<size_t>(m.tiles) * kLanes, NAN);
-  std::vector<int32_t> sums(count * groups);
-  LinearInput in{x.data(), x_stride, codes.data(), code_stride, scales.data(), groups, 1, sums.data(), groups};
-  if (!format.is_float()) {
-    const int64_t group = format.ActivationGroup(m.cols), sum_group = format.GroupSize(m.cols);
-    in.scale_step = group == sum_group ? 1 : 0;
-    const float floor = format.kind == WeightKind::kTernary ? kTernaryActivationFloor : 0.0f;
-    for (size_t t = 0; t < count; ++t) {
-      kernels.quantize(x.data() + t * x_stride, m.cols, group, sum_group, floor, codes.data() + t * code_stride,
-                       scales.data() + t * groups, sums.data() + t * groups);
-    }
-  }
-  kernels.linear(m, 0, m.tiles, in, tokens, {y.data(), static_cast<size_t>(m.tiles) * kLanes, bias.data(), false});
+  const Input input(kernels, m, format, x, x_stride, tokens);
+  std::vector<float> y(static_cast<size_t>(tokens * m.tiles) * kLanes, NAN);
+  Buffer scratch(kernels.linear_scratch(tokens));
+  kernels.linear(m, 0, m.tiles, input.in, tokens, {y.data(), static_cast<size_t>(m.tiles) * kLanes, bias.data(), false},
+                 scratch.as<uint8_t>());
   return y;
 }
 
@@ -117,23 +136,32 @@ TEST_P(EachKernels, LinearEqualsTheDefinitionToTheBit) {
   WorkerPool workers(1);
   unsigned seed = 1;
   for (const WeightFormat& format : AllWeightFormats()) {
-    for (const auto& [rows, cols] : std::vector<std::pair<int64_t, int64_t>>{
-             {1, 4}, {5, 20}, {16, 32}, {17, 96}, {33, 100}, {64, 128}, {80, 576}, {130, 300}, {100, 272}}) {
+    for (const auto& [rows, cols] : std::vector<std::pair<int64_t, int64_t>>{{1, 4},
+                                                                             {5, 20},
+                                                                             {16, 32},
+                                                                             {17, 96},
+                                                                             {33, 100},
+                                                                             {64, 128},
+                                                                             {80, 576},
+                                                                             {130, 300},
+                                                                             {100, 272},
+                                                                             {51, 1100}}) {
       const Stored stored = Store(format, rows, cols, seed++);
-      const BoundMatrix bound = Pack(stored.view, workers);
+      Buffer memory(PackedBytes(stored.view));
+      const PackedMatrix matrix = Pack(stored.view, memory.data(), workers);
       std::vector<float> bias = Random(static_cast<size_t>(RoundUp(rows, kLanes)), seed++);
       const auto x_stride = static_cast<size_t>(RoundUp(cols, kLanes));
-      for (int64_t tokens : {1, 3, 4, 9}) {
+      for (int64_t tokens : {1, 2, 3, 8, 23}) {
         std::vector<float> x(x_stride * static_cast<size_t>(tokens));
         for (size_t t = 0; t < static_cast<size_t>(tokens); ++t) {
           const std::vector<float> values = Random(static_cast<size_t>(cols), seed++, 0.1f + static_cast<float>(t));
           std::copy(values.begin(), values.end(), x.begin() + static_cast<std::ptrdiff_t>(t * x_stride));
         }
-        const std::vector<float> y = Computed(kernels, bound.matrix, format, x, x_stride, tokens, bias);
+        const std::vector<float> y = Computed(kernels, matrix, format, x, x_stride, tokens, bias);
         for (size_t t = 0; t < static_cast<size_t>(tokens); ++t) {
           const auto begin = x.begin() + static_cast<std::ptrdiff_t>(t * x_stride);
           const std::vector<float> expected = Expected(stored.view, std::vector<float>(begin, begin + cols), bias);
-          const float* got = y.data() + t * static_cast<size_t>(bound.matrix.tiles) * kLanes;
+          const float* got = y.data() + t * static_cast<size_t>(matrix.tiles) * kLanes;
           for (size_t r = 0; r < expected.size(); ++r) {
             ASSERT_EQ(got[r], expected[r]) << kernels.name << " " << format.Name() << " " << rows << "x" << cols
                                            << " tokens " << tokens << " row " << r;
@@ -147,14 +175,15 @@ TEST_P(EachKernels, LinearEqualsTheDefinitionToTheBit) {
 TEST_P(EachKernels, LinearAddsToWhatIsThere) {
   WorkerPool workers(1);
   const Stored stored = Store({WeightKind::kF32}, 20, 24, 3);
-  const BoundMatrix bound = Pack(stored.view, workers);
+  Buffer memory(PackedBytes(stored.view));
+  const PackedMatrix matrix = Pack(stored.view, memory.data(), workers);
   const std::vector<float> x = Random(32, 5);
   std::vector<float> y(32, 1.0f), plain(32, 0.0f);
   LinearInput in{};
   in.values = x.data();
   in.value_stride = 32;
-  GetParam()->linear(bound.matrix, 0, 2, in, 1, {y.data(), 32, nullptr, true});
-  GetParam()->linear(bound.matrix, 0, 2, in, 1, {plain.data(), 32, nullptr, false});
+  GetParam()->linear(matrix, 0, 2, in, 1, {y.data(), 32, nullptr, true}, nullptr);
+  GetParam()->linear(matrix, 0, 2, in, 1, {plain.data(), 32, nullptr, false}, nullptr);
   for (size_t i = 0; i < 20; ++i) EXPECT_EQ(y[i], 1.0f + plain[i]);
 }
 
@@ -170,7 +199,7 @@ TEST_P(EachKernels, QuantizeEqualsThePlainForm) {
       std::vector<float> plain_scales(x.size()), scales(x.size());
       std::vector<int32_t> sums(x.size());
       QuantizeActivations(x, group, 0.0f, plain.data(), plain_scales.data());
-      GetParam()->quantize(padded.data(), n, group, 32, 0.0f, codes.data(), scales.data(), sums.data());
+      GetParam()->quantize(padded.data(), n, group, 32, 0.0f, 1, codes.data(), scales.data(), sums.data());
       for (int64_t i = 0; i < n; ++i) ASSERT_EQ(codes[static_cast<size_t>(i)], plain[static_cast<size_t>(i)]);
       for (int64_t g = 0; g * group < n; ++g)
         ASSERT_EQ(scales[static_cast<size_t>(g)], plain_scales[static_cast<size_t>(g)]);
@@ -232,9 +261,10 @@ struct Cache {
     for (int64_t position = 0; position < context; ++position) {
       keys.push_back(Random(static_cast<size_t>(dim), static_cast<unsigned>(1000 + position)));
       values.push_back(Random(static_cast<size_t>(dim), static_cast<unsigned>(9000 + position)));
-      kernels.store(keys.back().data(), values.back().data(),
-                    bytes.data() + static_cast<size_t>(pages[static_cast<size_t>(position / kLanes)]) * page_stride,
-                    static_cast<int>(position % kLanes), head_dim, padded_dim, half);
+      uint8_t* page = bytes.data() + static_cast<size_t>(pages[static_cast<size_t>(position / kLanes)]) * page_stride;
+      const int slot = static_cast<int>(position % kLanes);
+      kernels.store_key(keys.back().data(), page, slot, head_dim, half);
+      kernels.store_value(values.back().data(), page, slot, head_dim, padded_dim, half);
       if (!half) continue;
       for (float& v : keys.back()) v = F16ToFloat(FloatToF16(v));
       for (float& v : values.back()) v = F16ToFloat(FloatToF16(v));
@@ -242,33 +272,68 @@ struct Cache {
   }
 };
 
-TEST_P(EachKernels, AttentionIsAccurateAndEqualToScalar) {
-  for (const auto& [heads, dim] : std::vector<std::pair<int, int>>{{1, 8}, {3, 24}, {4, 64}, {7, 80}}) {
-    for (int64_t context : {1, 15, 16, 17, 70}) {
+/// Attention of rows with contexts of their own, [row][dim].
+std::vector<float> Attended(const KernelTable& kernels, const Cache& cache, const std::vector<float>& queries,
+                            const std::vector<int64_t>& contexts) {
+  const auto dim = static_cast<size_t>(cache.head_dim);
+  std::vector<float> out(queries.size());
+  Buffer scratch(static_cast<size_t>(kAttendRows * (cache.padded_dim + kAttendPositions)) * sizeof(float));
+  AttendTask task{};
+  task.rows = static_cast<int>(contexts.size());
+  for (size_t r = 0; r < contexts.size(); ++r) {
+    task.query[r] = queries.data() + r * dim;
+    task.out[r] = out.data() + r * dim;
+    task.context[r] = contexts[r];
+  }
+  task.cache = cache.bytes.data();
+  task.page_stride = cache.page_stride;
+  task.pages = cache.pages.data();
+  task.head_dim = cache.head_dim;
+  task.padded_dim = cache.padded_dim;
+  task.scale = 0.3f;
+  task.f16 = cache.f16;
+  task.scratch = scratch.as<float>();
+  kernels.attend(task);
+  return out;
+}
+
+/// By the definition, in double.
+std::vector<double> ExpectedAttention(const Cache& cache, const float* query, int64_t context) {
+  double total = 0;
+  std::vector<double> sum(static_cast<size_t>(cache.head_dim));
+  for (size_t p = 0; p < static_cast<size_t>(context); ++p) {
+    double score = 0;
+    for (size_t d = 0; d < sum.size(); ++d) score += static_cast<double>(query[d]) * cache.keys[p][d];
+    const double weight = std::exp(0.3 * score);
+    total += weight;
+    for (size_t d = 0; d < sum.size(); ++d) sum[d] += weight * cache.values[p][d];
+  }
+  for (double& value : sum) value /= total;
+  return sum;
+}
+
+TEST_P(EachKernels, AttentionIsAccurateAndEqualToScalarAndToRowsAlone) {
+  for (const auto& [rows, dim] :
+       std::vector<std::pair<size_t, int>>{{1, 8}, {2, 16}, {3, 24}, {4, 64}, {5, 32}, {7, 80}, {8, 128}}) {
+    for (int64_t context : {1, 15, 16, 17, 64, 70, 150}) {
       for (bool f16 : {false, true}) {
-        const std::vector<float> query = Random(static_cast<size_t>(heads * dim), 77);
-        std::vector<std::vector<float>> results;
-        for (const KernelTable* kernels : {GetParam(), &ChooseKernels("scalar")}) {
-          const Cache cache(*kernels, dim, context, f16);
-          std::vector<float> out(query.size()), scratch(static_cast<size_t>(heads * (cache.padded_dim + 48)));
-          kernels->attend({query.data(), cache.bytes.data(), cache.page_stride, cache.pages.data(), context, heads, dim,
-                           cache.padded_dim, 0.3f, f16, out.data(), scratch.data()});
-          results.push_back(out);
-          for (size_t h = 0; h < static_cast<size_t>(heads); ++h) {
-            double total = 0;
-            std::vector<double> sum(static_cast<size_t>(dim));
-            for (size_t p = 0; p < static_cast<size_t>(context); ++p) {
-              double score = 0;
-              for (size_t d = 0; d < sum.size(); ++d)
-                score += static_cast<double>(query[h * sum.size() + d]) * cache.keys[p][d];
-              const double weight = std::exp(0.3 * score);
-              total += weight;
-              for (size_t d = 0; d < sum.size(); ++d) sum[d] += weight * cache.values[p][d];
-            }
-            for (size_t d = 0; d < sum.size(); ++d) ASSERT_NEAR(out[h * sum.size() + d], sum[d] / total, 5e-6);
+        const std::vector<float> queries = Random(rows * static_cast<size_t>(dim), 77);
+        const Cache cache(*GetParam(), dim, context, f16), plain(ChooseKernels("scalar"), dim, context, f16);
+        std::vector<int64_t> contexts;  // as consecutive tokens of a prompt have them
+        for (size_t r = 0; r < rows; ++r)
+          contexts.push_back(std::max<int64_t>(1, context - static_cast<int64_t>(rows - 1 - r) / 2));
+        const std::vector<float> out = Attended(*GetParam(), cache, queries, contexts);
+        EXPECT_EQ(out, Attended(ChooseKernels("scalar"), plain, queries, contexts))
+            << rows << " " << dim << " " << context;
+        for (size_t r = 0; r < rows; ++r) {
+          const auto begin = queries.begin() + static_cast<std::ptrdiff_t>(r) * dim;
+          const std::vector<float> alone = Attended(*GetParam(), cache, {begin, begin + dim}, {contexts[r]});
+          const auto expected = ExpectedAttention(cache, &*begin, contexts[r]);
+          for (size_t d = 0; d < alone.size(); ++d) {
+            ASSERT_NEAR(alone[d], expected[d], 5e-6);
+            ASSERT_EQ(out[r * alone.size() + d], alone[d]) << rows << " " << dim << " " << context << " " << f16;
           }
         }
-        EXPECT_EQ(results[0], results[1]) << heads << " " << dim << " " << context << " " << f16;
       }
     }
   }

@@ -128,11 +128,26 @@ TEST(Sampler, DrawsFollowPenaltiesAndBias) {
 TEST(Sampler, GreedyTakesTheLowestIdOfEquals) {
   SamplingParameters p = Plain();
   p.temperature = 0;
+  p.log_probability = true;
   const std::vector<float> logits = {0, 3, 1, 3};
   const SampledToken sampled = Sampler(4).Sample(logits, {.parameters = &p, .recent = {}, .bias = {}, .draw = 9});
   EXPECT_EQ(sampled.token, 1);
   const double sum = std::exp(0) + std::exp(3) + std::exp(1) + std::exp(3);
   EXPECT_NEAR(sampled.log_probability, 3 - std::log(sum), 1e-6);
+}
+
+TEST(Sampler, LargeVocabulariesAreSearchedInBlocks) {
+  auto logits = SomeLogits(6000, 8);
+  SamplingParameters p = Plain();
+  p.top_k = 12;
+  ExpectDrawsFollow(p, logits);
+  // Many equals across blocks: the lowest ids of them belong to the first twelve.
+  for (size_t i = 0; i < logits.size(); i += 100) logits[i] = 9.0f;
+  ExpectDrawsFollow(p, logits);
+  p.top_k = 23;  // of 24 blocks
+  ExpectDrawsFollow(p, logits);
+  p.temperature = 0;
+  EXPECT_EQ(Sampler(6000).Sample(logits, {.parameters = &p, .recent = {}, .bias = {}, .draw = 9}).token, 0);
 }
 
 TEST(Sampler, SeedAndDrawDecideAlone) {
