@@ -16,6 +16,7 @@ if(EDGELLM_SANITIZE)
   # UBSan's vptr check needs RTTI of every library linked; float division by zero is defined by IEEE 754 and used.
   target_compile_options(edgellm_flags INTERFACE -fsanitize=${EDGELLM_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
   target_link_options(edgellm_flags INTERFACE -fsanitize=${EDGELLM_SANITIZE})
+  target_compile_definitions(edgellm_flags INTERFACE EDGELLM_SANITIZED)
 endif()
 if(EDGELLM_FUZZ)
   target_compile_options(edgellm_flags INTERFACE -fsanitize=fuzzer-no-link)

@@ -43,25 +43,47 @@ void PrintPerplexity(const Arguments& arguments) {
   }
 }
 
+/// A text as a model's ids, and how to score it.
+struct Prepared {
+  std::vector<int32_t> tokens;
+  PerplexityOptions options;
+};
+
+Prepared Prepare(const Model& model, std::string_view text, std::optional<int> asked) {
+  if (model.tokenizer_json.empty()) {
+    Fail(ErrorCode::kUnsupported, "{}: the model came without a tokenizer", model.Label());
+  }
+  const auto tokenizer = text::Tokenizer::FromJson(model.tokenizer_json, model.Label());
+  Prepared prepared;
+  prepared.tokens = tokenizer.Encode(text, {.add_special = true, .parse_special = false});
+  prepared.options.window = asked ? *asked : std::min(512, model.config.max_context);
+  if (prepared.options.window > model.config.max_context) {
+    Fail(ErrorCode::kInvalidArgument, "windows of {} tokens are longer than the {} that the model was trained for",
+         prepared.options.window, model.config.max_context);
+  }
+  if (tokenizer.adds_bos()) prepared.options.bos = tokenizer.bos();
+  return prepared;
+}
+
 }  // namespace
 
-Perplexity PerplexityOf(const Model& model, std::string_view text, std::optional<int> asked,
+Perplexity PerplexityOf(const Model& model, std::string_view text, std::optional<int> window,
                         const RuntimeOptions& options) {
-  if (model.tokenizer_json.empty()) Fail(ErrorCode::kUnsupported, "{}: the model came without a tokenizer", model.Label());
-  const auto tokenizer = text::Tokenizer::FromJson(model.tokenizer_json, model.Label());
-  const auto tokens = tokenizer.Encode(text, {.add_special = true, .parse_special = false});
-  const int window = asked ? *asked : std::min(512, model.config.max_context);
-  if (window > model.config.max_context) {
-    Fail(ErrorCode::kInvalidArgument, "windows of {} tokens are longer than the {} that the model was trained for",
-         window, model.config.max_context);
-  }
-  PerplexityOptions what;
-  what.window = window;
-  if (tokenizer.adds_bos()) what.bos = tokenizer.bos();
-  const auto limits = PerplexityLimits(window, options.kv ? *options.kv : DefaultKv(model));
+  const Prepared prepared = Prepare(model, text, window);
+  const auto limits = PerplexityLimits(prepared.options.window, options.kv ? *options.kv : DefaultKv(model));
   const auto backend = BindBackend(model, limits, options);
   ProgressBar bar(ProgressBar::Unit::kCount);
-  return MeasurePerplexity(*backend, limits, tokens, what, bar.callback());
+  return MeasurePerplexity(*backend, limits, prepared.tokens, prepared.options, bar.callback());
+}
+
+Divergence DivergenceOf(const Model& reference, const Model& other, std::string_view text, std::optional<int> window,
+                        const RuntimeOptions& options) {
+  const Prepared prepared = Prepare(reference, text, window);
+  // One KV type for both, so that only the weights differ.
+  const auto limits = PerplexityLimits(prepared.options.window, options.kv ? *options.kv : DefaultKv(reference));
+  const auto first = BindBackend(reference, limits, options), second = BindBackend(other, limits, options);
+  ProgressBar bar(ProgressBar::Unit::kCount);
+  return MeasureDivergence(*first, *second, limits, prepared.tokens, prepared.options, bar.callback());
 }
 
 void AddPerplexity(CLI::App& app) {

@@ -131,7 +131,7 @@ class Importer {
 
   void Record(const std::string& canonical, const GgufTensor& source, const GgufTarget& target, const WeightView& view,
               int64_t head_dim) {
-    RecipeEntry entry{canonical, std::string(source.traits->name), target.format.Name(), target.is_exact, {}};
+    RecipeEntry entry{canonical, std::string(source.traits->name), target.format.Name(), target.is_exact};
     if (!target.is_exact) entry.relative_error = RelativeError(source, view, head_dim);
     entries_.push_back(std::move(entry));
   }

@@ -1,15 +1,17 @@
-// See quantize.h. Rows are rounded by the plain encoders of quant/codec.h, spread over threads; the error of each row
-// is summed in row order, so that the recipe does not depend on their number.
+// See quantize.h. Rows are rounded by the plain encoders of quant/codec.h, spread over threads, unless calibrate.h did
+// it; the error of each row is summed in row order, so that the recipe does not depend on their number.
 #include "convert/quantize.h"
 
 #include <atomic>
 #include <cmath>
 
 #include "base/error.h"
+#include "base/journal.h"
+#include "base/sha256.h"
 #include "convert/bitnet.h"
 #include "convert/recipe.h"
 #include "convert/row_work.h"
-#include "quant/codec.h"
+#include "model/lower.h"
 
 namespace edgellm {
 namespace {
@@ -47,7 +49,8 @@ RowErrors Compare(WorkerPool& pool, const WeightView& source, const WeightView& 
   return errors;
 }
 
-Tensor EncodeRows(WorkerPool& pool, const WeightView& source, const WeightFormat& format) {
+Tensor EncodeRows(WorkerPool& pool, const WeightView& source, const WeightFormat& format,
+                  ScaleChoice choice = ScaleChoice::kLeastError) {
   WritableTensor made = MakeTensor(format, source.rows, source.cols, /*is_vector=*/false);
   const size_t code_stride = format.RowBytes(source.cols);
   const size_t groups = static_cast<size_t>(format.Groups(source.cols));
@@ -55,7 +58,7 @@ Tensor EncodeRows(WorkerPool& pool, const WeightView& source, const WeightFormat
     const auto index = static_cast<size_t>(row);
     EncodeRow(format, values, made.codes + index * code_stride,
               made.scales == nullptr ? nullptr : made.scales + index * groups * format.ScaleBytes(),
-              made.zeros == nullptr ? nullptr : made.zeros + index * groups * 2);
+              made.zeros == nullptr ? nullptr : made.zeros + index * groups * 2, choice);
   });
   return made.tensor;
 }
@@ -79,12 +82,40 @@ Tensor EncodeTernary(WorkerPool& pool, const WeightView& source, const WeightFor
   return format == by_matrix.view.format ? by_matrix : EncodeRows(pool, by_matrix.view, format);
 }
 
+/// Stands for everything that a calibrated matrix depends on: the program, the source's weights and plan, the text, the
+/// options.
+std::string JournalIdentity(const Model& source, const QuantizeOptions& options, const Progress& progress) {
+  Sha256 digest;
+  const auto add = [&](std::string_view text) { digest.Update(std::as_bytes(std::span(text.data(), text.size()))); };
+  const Calibration& calibration = *options.calibration;
+  add(fmt::format("edgellm {}\n{}\n{}\n{} {}\n{}\n", EDGELLM_VERSION, options.linear.Name(),
+                  options.head ? options.head->Name() : "", calibration.window, calibration.damping,
+                  static_cast<int>(options.scales)));
+  add(ToText(Lower(source.config)));
+  add(Sha256Hex(std::as_bytes(std::span(calibration.tokens))));
+  uint64_t done = 0;
+  const uint64_t total = source.weights.tensors().size();
+  for (const auto& [name, tensor] : source.weights.tensors()) {
+    if (progress) progress("reading", done++, total);
+    const WeightView& view = tensor.view;
+    add(fmt::format("{} {} {} {}\n", name, view.format.Name(), view.rows, view.cols));
+    const auto rows = static_cast<size_t>(view.rows);
+    const size_t groups = rows * static_cast<size_t>(view.format.Groups(view.cols));
+    digest.Update({view.codes, rows * view.format.RowBytes(view.cols)});
+    if (view.scales != nullptr) digest.Update({view.scales, groups * view.format.ScaleBytes()});
+    if (view.zeros != nullptr) digest.Update({view.zeros, groups * 2});
+  }
+  return digest.Finish();
+}
+
 class Quantizer {
  public:
-  Quantizer(const Model& source, const QuantizeOptions& options) : source_(source), options_(options) {}
+  Quantizer(const Model& source, const QuantizeOptions& options)
+      : source_(source), options_(options), pool_(options.threads) {}
 
-  Model Run(const Progress& progress) {
+  Model Run(const Progress& progress, const std::function<void(std::string_view)>& note) {
     RefuseTernary();
+    if (options_.calibration) RunCalibration(progress, note);
     Model result = source_;
     result.weights = {};
     uint64_t total = 0, done = 0;
@@ -97,7 +128,8 @@ class Quantizer {
     if (progress) progress("quantizing", total, total);
     result.provenance.created_by = "edgellm " EDGELLM_VERSION;
     if (!changed_) return result;
-    result.provenance.recipe_json = RecipeJson("quantize", entries_, source_.provenance.recipe_json);
+    result.provenance.recipe_json =
+        RecipeJson("quantize", entries_, source_.provenance.recipe_json, CalibrationRecord());
     if (twice_ > 0) {
       result.provenance.notes.push_back(
           fmt::format("{} matrices were quantised already and have been rounded a second time", twice_));
@@ -121,7 +153,49 @@ class Quantizer {
          source_.name.empty() ? "this model" : source_.name);
   }
 
+  /// Fills calibrated_. The pass sees tables as they will be stored.
+  void RunCalibration(const Progress& progress, const std::function<void(std::string_view)>& note) {
+    WeightTable weights;
+    for (const auto& [name, tensor] : source_.weights.tensors()) {
+      if (tensor.view.rows > 1) RefuseNonFinite(pool_, tensor.view, name);
+      const bool is_input = name == "model.embed_tokens.weight";
+      weights.Add(name, is_input ? Make(name, tensor, FormatFor(name, tensor.view)) : tensor);
+    }
+    std::optional<Journal> journal;
+    if (!options_.journal.empty()) {
+      journal.emplace(options_.journal, JournalIdentity(source_, options_, progress));
+      TellFound(*journal, note);
+    }
+    const FormatChoice choice = [&](const std::string& name, const WeightView& view) { return FormatFor(name, view); };
+    calibrated_ = Calibrate(source_.config, weights, choice, *options_.calibration, journal ? &*journal : nullptr,
+                            pool_, progress);
+  }
+
+  void TellFound(const Journal& journal, const std::function<void(std::string_view)>& note) const {
+    const std::string path = options_.journal.string();
+    if (!note) return;
+    switch (journal.found()) {
+      case Journal::Found::kNothing:
+        return;
+      case Journal::Found::kRecords:
+        return note(
+            fmt::format("{}: going on after the {} matrices that an earlier run finished", path, journal.size()));
+      case Journal::Found::kDamagedRecords:
+        return note(fmt::format("{}: its end is damaged; going on after the first {} matrices", path, journal.size()));
+      case Journal::Found::kForeign:
+        return note(fmt::format("{}: belongs to another source, text or options and is not used", path));
+    }
+  }
+
+  std::optional<RecipeCalibration> CalibrationRecord() const {
+    if (calibrated_.empty()) return {};
+    const Calibration& calibration = *options_.calibration;
+    return RecipeCalibration{calibration.text, calibration.text_sha256, static_cast<int64_t>(calibration.tokens.size()),
+                             calibration.window, calibration.damping};
+  }
+
   WeightFormat FormatFor(std::string_view name, const WeightView& view) const {
+    if (view.rows == 1) return view.format;
     if (!IsTable(name)) return options_.linear;
     if (options_.head) return *options_.head;
     // Without a wish, a table that is no longer float is left alone, and a float target means floats everywhere.
@@ -134,25 +208,37 @@ class Quantizer {
     const WeightFormat format = FormatFor(name, source.view);
     const std::string before = source.view.format.Name();
     if (format == source.view.format) {
-      entries_.push_back({name, before, before, true, {}});
+      entries_.push_back({name, before, before, true});
       return source;
     }
     changed_ = true;
-    RefuseNonFinite(pool_, source.view, name);
-    Tensor made = format.kind == WeightKind::kTernary ? EncodeTernary(pool_, source.view, format, name)
-                                                      : EncodeRows(pool_, source.view, format);
+    const Tensor made = Make(name, source, format);
     ValidateCodes(made.view, "tensor " + name);
     const RowErrors errors = Compare(pool_, source.view, made.view);
     const bool is_exact = errors.IsExact();
     if (!source.view.format.is_float() && !is_exact) ++twice_;
-    entries_.push_back(
-        {name, before, format.Name(), is_exact, is_exact ? std::nullopt : std::optional(errors.Relative())});
+    RecipeEntry entry{name, before, format.Name(), is_exact};
+    if (!is_exact) entry.relative_error = errors.Relative();
+    if (const auto found = calibrated_.find(name); found != calibrated_.end()) {
+      entry.output_error = {found->second.errors.plain, found->second.errors.calibrated};
+    }
+    entries_.push_back(std::move(entry));
     return made;
+  }
+
+  /// The matrix in `format`: as it was calibrated, or rounded now.
+  Tensor Make(const std::string& name, const Tensor& source, const WeightFormat& format) {
+    if (const auto found = calibrated_.find(name); found != calibrated_.end()) return found->second.tensor;
+    RefuseNonFinite(pool_, source.view, name);
+    if (format == source.view.format) return source;
+    return format.kind == WeightKind::kTernary ? EncodeTernary(pool_, source.view, format, name)
+                                               : EncodeRows(pool_, source.view, format, options_.scales);
   }
 
   const Model& source_;
   const QuantizeOptions& options_;
-  WorkerPool pool_{0};
+  WorkerPool pool_;
+  std::map<std::string, CalibratedTensor> calibrated_;
   std::vector<RecipeEntry> entries_;
   bool changed_ = false;
   int twice_ = 0;
@@ -160,8 +246,9 @@ class Quantizer {
 
 }  // namespace
 
-Model Quantize(const Model& source, const QuantizeOptions& options, const Progress& progress) {
-  return Quantizer(source, options).Run(progress);
+Model Quantize(const Model& source, const QuantizeOptions& options, const Progress& progress,
+               const std::function<void(std::string_view)>& note) {
+  return Quantizer(source, options).Run(progress, note);
 }
 
 }  // namespace edgellm

@@ -2,7 +2,9 @@
 #include "engine/perplexity.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <functional>
 #include <numeric>
 #include <vector>
 
@@ -15,15 +17,21 @@ namespace {
 /// ids).
 constexpr int kRowsAtATime = 64;
 
-/// Running sums of the negative log-likelihood and of its square.
+/// Running sums of a number a token.
 struct Sums {
-  double nll = 0, squares = 0;
+  double sum = 0, squares = 0;
   int64_t count = 0;
 
   void Add(double value) {
-    nll += value;
+    sum += value;
     squares += value * value;
     ++count;
+  }
+  double Mean() const { return sum / static_cast<double>(count); }
+  /// Standard error of the mean.
+  double Error() const {
+    const double variance = squares / static_cast<double>(count) - Mean() * Mean();
+    return variance > 0 && count > 1 ? std::sqrt(variance / static_cast<double>(count - 1)) : 0;
   }
 };
 
@@ -59,40 +67,24 @@ class WindowReader {
   std::vector<int32_t> pages_, positions_, sequences_, rows_;
 };
 
-Perplexity Summarise(const Sums& sums, int windows) {
+Perplexity Summarise(const Sums& sums, const PerplexityOptions& options, int windows) {
   Perplexity result;
-  const double count = static_cast<double>(sums.count);
-  result.mean_nll = sums.nll / count;
+  result.mean_nll = sums.Mean();
   result.value = std::exp(result.mean_nll);
-  const double variance = sums.squares / count - result.mean_nll * result.mean_nll;
   // The error of the mean, carried through exp() by its slope there, which is its value.
-  if (variance > 0 && sums.count > 1) result.standard_error = std::sqrt(variance / (count - 1)) * result.value;
+  result.standard_error = sums.Error() * result.value;
   result.scored_tokens = sums.count;
   result.windows = windows;
+  result.window = options.window;
   return result;
 }
 
-}  // namespace
+/// Called for each scored position, with the token that follows; every backend's logits stand in the given row.
+using Score = std::function<void(int logit_row, int32_t next)>;
 
-BackendLimits PerplexityLimits(int window, KvType kv) {
-  BackendLimits limits;
-  limits.batch_tokens = std::min(window, 512);
-  limits.logit_rows = std::min(window, kRowsAtATime);
-  limits.pages = (window + kPageTokens - 1) / kPageTokens;
-  limits.context = window;
-  limits.kv = kv;
-  return limits;
-}
-
-double NegativeLogLikelihood(std::span<const float> logits, int32_t token) {
-  const float highest = *std::max_element(logits.begin(), logits.end());
-  double sum = 0;
-  for (float logit : logits) sum += std::exp(static_cast<double>(logit - highest));
-  return std::log(sum) - static_cast<double>(logits[static_cast<size_t>(token)] - highest);
-}
-
-Perplexity MeasurePerplexity(Backend& backend, const BackendLimits& limits, std::span<const int32_t> tokens,
-                             const PerplexityOptions& options, const Progress& progress) {
+/// Every backend reads every window. Returns the number of windows.
+int ReadWindows(std::span<Backend* const> backends, const BackendLimits& limits, std::span<const int32_t> tokens,
+                const PerplexityOptions& options, const Progress& progress, const Score& score) {
   const int window = options.window;
   if (window < 4) Fail(ErrorCode::kInvalidArgument, "a perplexity window needs at least 4 tokens, not {}", window);
   EDGELLM_CHECK(window <= limits.context, "the backend was made for shorter windows");
@@ -100,8 +92,8 @@ Perplexity MeasurePerplexity(Backend& backend, const BackendLimits& limits, std:
   if (windows == 0) {
     Fail(ErrorCode::kInvalidArgument, "the text has {} tokens: too few for one window of {}", tokens.size(), window);
   }
-  WindowReader reader(backend, limits);
-  Sums sums;
+  std::vector<WindowReader> readers;
+  for (Backend* backend : backends) readers.emplace_back(*backend, limits);
   std::vector<int32_t> current;
   const int first_scored = window / 2;
   for (int index = 0; index < windows; ++index) {
@@ -117,22 +109,94 @@ Perplexity MeasurePerplexity(Backend& backend, const BackendLimits& limits, std:
       }
     };
     for (int from = 0; from < first_scored; from += limits.batch_tokens) {
-      reader.Read(current, from, std::min(first_scored, from + limits.batch_tokens), false);
+      const int to = std::min(first_scored, from + limits.batch_tokens);
+      for (WindowReader& reader : readers) reader.Read(current, from, to, false);
       report(from);
     }
     // The window's last token predicts nothing, so it need not be read.
     for (int from = first_scored; from < window - 1; from += limits.logit_rows) {
       const int to = std::min(window - 1, from + limits.logit_rows);
-      reader.Read(current, from, to, true);
+      for (WindowReader& reader : readers) reader.Read(current, from, to, true);
       for (int position = from; position < to; ++position) {
-        sums.Add(NegativeLogLikelihood(backend.LogitsOf(position - from), current[static_cast<size_t>(position) + 1]));
+        score(position - from, current[static_cast<size_t>(position) + 1]);
       }
       report(to);
     }
   }
-  Perplexity result = Summarise(sums, windows);
-  result.window = window;
-  return result;
+  return windows;
+}
+
+double LogOfSum(std::span<const float> logits, float highest) {
+  double sum = 0;
+  for (const float logit : logits) sum += std::exp(static_cast<double>(logit - highest));
+  return std::log(sum);
+}
+
+size_t Top(std::span<const float> logits) {
+  return static_cast<size_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+}
+
+}  // namespace
+
+BackendLimits PerplexityLimits(int window, KvType kv) {
+  BackendLimits limits;
+  limits.batch_tokens = std::min(window, 512);
+  limits.logit_rows = std::min(window, kRowsAtATime);
+  limits.pages = (window + kPageTokens - 1) / kPageTokens;
+  limits.context = window;
+  limits.kv = kv;
+  return limits;
+}
+
+double NegativeLogLikelihood(std::span<const float> logits, int32_t token) {
+  const float highest = logits[Top(logits)];
+  return LogOfSum(logits, highest) - static_cast<double>(logits[static_cast<size_t>(token)] - highest);
+}
+
+double KlDivergence(std::span<const float> p, std::span<const float> q) {
+  const float p_highest = p[Top(p)], q_highest = q[Top(q)];
+  const double p_log = LogOfSum(p, p_highest), q_log = LogOfSum(q, q_highest);
+  double sum = 0;
+  for (size_t i = 0; i < p.size(); ++i) {
+    const double of_p = static_cast<double>(p[i] - p_highest) - p_log;
+    const double of_q = static_cast<double>(q[i] - q_highest) - q_log;
+    sum += std::exp(of_p) * (of_p - of_q);
+  }
+  return sum;
+}
+
+Perplexity MeasurePerplexity(Backend& backend, const BackendLimits& limits, std::span<const int32_t> tokens,
+                             const PerplexityOptions& options, const Progress& progress) {
+  Sums sums;
+  const std::array<Backend*, 1> backends = {&backend};
+  const int windows = ReadWindows(backends, limits, tokens, options, progress, [&](int row, int32_t next) {
+    sums.Add(NegativeLogLikelihood(backend.LogitsOf(row), next));
+  });
+  return Summarise(sums, options, windows);
+}
+
+Divergence MeasureDivergence(Backend& reference, Backend& other, const BackendLimits& limits,
+                             std::span<const int32_t> tokens, const PerplexityOptions& options,
+                             const Progress& progress) {
+  Sums reference_nll, other_nll, difference, kl;
+  int64_t same_top = 0;
+  const std::array<Backend*, 2> backends = {&reference, &other};
+  const int windows = ReadWindows(backends, limits, tokens, options, progress, [&](int row, int32_t next) {
+    const auto p = reference.LogitsOf(row), q = other.LogitsOf(row);
+    const double of_p = NegativeLogLikelihood(p, next), of_q = NegativeLogLikelihood(q, next);
+    reference_nll.Add(of_p);
+    other_nll.Add(of_q);
+    difference.Add(of_q - of_p);
+    kl.Add(KlDivergence(p, q));
+    if (Top(p) == Top(q)) ++same_top;
+  });
+  return {.reference = Summarise(reference_nll, options, windows),
+          .other = Summarise(other_nll, options, windows),
+          .nll_difference = difference.Mean(),
+          .nll_difference_error = difference.Error(),
+          .mean_kl = kl.Mean(),
+          .mean_kl_error = kl.Error(),
+          .top1_agreement = static_cast<double>(same_top) / static_cast<double>(kl.count)};
 }
 
 }  // namespace edgellm

@@ -1,5 +1,6 @@
-// Perplexity of a model over a text, scored as llama.cpp's perplexity tool scores it, so that numbers can be compared.
-// Deals in ids and drives a backend directly; it is no request and goes through no engine.
+// Perplexity of a model over a text, scored as llama.cpp's perplexity tool scores it, so that numbers can be compared;
+// and how far two models' predictions are apart on the same tokens. Deals in ids and drives a backend directly; it is
+// no request and goes through no engine.
 //
 // The ids are cut into windows of `window` tokens (a rest that fills none is left out). Each window is read on its own;
 // where the tokenizer puts a BOS before a text, it replaces the window's first token. The second half is scored: the
@@ -28,6 +29,16 @@ struct Perplexity {
   int windows = 0, window = 0;
 };
 
+/// Two models on the same tokens.
+struct Divergence {
+  Perplexity reference, other;
+  // Of the mean negative log-likelihood, other less reference, token by token: what both find hard does not count as
+  // error.
+  double nll_difference = 0, nll_difference_error = 0;
+  double mean_kl = 0, mean_kl_error = 0;  // KL(reference || other), nats a token, and its standard error
+  double top1_agreement = 0;              // share of tokens where both rank the same id first
+};
+
 /// The limits of a backend that MeasurePerplexity can drive.
 BackendLimits PerplexityLimits(int window, KvType kv);
 
@@ -35,6 +46,15 @@ BackendLimits PerplexityLimits(int window, KvType kv);
 /// Progress counts tokens.
 Perplexity MeasurePerplexity(Backend& backend, const BackendLimits& limits, std::span<const int32_t> tokens,
                              const PerplexityOptions& options, const Progress& progress);
+
+/// Both backends were made with `limits` and have the same vocabulary; they read the text side by side, a few tokens at
+/// a time. Progress counts tokens. Throws as MeasurePerplexity does.
+Divergence MeasureDivergence(Backend& reference, Backend& other, const BackendLimits& limits,
+                             std::span<const int32_t> tokens, const PerplexityOptions& options,
+                             const Progress& progress);
+
+/// KL(softmax(p) || softmax(q)) in nats, in double.
+double KlDivergence(std::span<const float> p, std::span<const float> q);
 
 /// -log softmax(logits)[token], in double.
 double NegativeLogLikelihood(std::span<const float> logits, int32_t token);

@@ -37,17 +37,18 @@ void EncodeTernary(const WeightFormat& format, std::span<const float> values, st
 }
 
 void EncodeInteger(const WeightFormat& format, std::span<const float> values, std::byte* codes, std::byte* scales,
-                   std::byte* zeros) {
+                   std::byte* zeros, ScaleChoice choice) {
+  const bool search = choice == ScaleChoice::kLeastError;
   ForGroups(format, static_cast<int64_t>(values.size()), [&](int64_t g, int64_t begin, int64_t count) {
     const auto part = Part(values, begin, count);
     uint16_t scale = 0, zero = 0;
     if (format.kind == WeightKind::kInt8) {
       int8::EncodeGroup(part, codes + begin, &scale);
     } else if (format.zero_point) {
-      int4::EncodeGroup(part, codes + begin / 2, &scale, &zero);
+      int4::EncodeGroup(part, codes + begin / 2, &scale, &zero, search);
       StoreAt(zeros, g, zero);
     } else {
-      int4::EncodeGroup(part, codes + begin / 2, &scale);
+      int4::EncodeGroup(part, codes + begin / 2, &scale, search);
     }
     StoreAt(scales, g, scale);
   });
@@ -111,7 +112,7 @@ GroupParameters DecodeGroup(const WeightView& view, int64_t row, int64_t group) 
 }
 
 void EncodeRow(const WeightFormat& format, std::span<const float> values, std::byte* codes, std::byte* scales,
-               std::byte* zeros) {
+               std::byte* zeros, ScaleChoice choice) {
   switch (format.kind) {
     case WeightKind::kF32:
       return float_formats::Encode<float_formats::F32>(values, codes);
@@ -121,7 +122,7 @@ void EncodeRow(const WeightFormat& format, std::span<const float> values, std::b
       return float_formats::Encode<float_formats::Bf16>(values, codes);
     case WeightKind::kInt8:
     case WeightKind::kInt4:
-      return EncodeInteger(format, values, codes, scales, zeros);
+      return EncodeInteger(format, values, codes, scales, zeros, choice);
     case WeightKind::kTernary:
       return EncodeTernary(format, values, codes, scales);
   }

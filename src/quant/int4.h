@@ -1,7 +1,7 @@
 // int4: w = scale * (code - 8), or with a zero point w = scale * (code - zero). Codes 0..15; byte j of a row holds code
 // 2j in its low and code 2j+1 in its high half (the last high half of an odd row is 0). f16 scale and f16 zero (in
-// units of codes) a group. The encoders try a few scales and keep the one with the least squared error; no activations
-// are looked at here.
+// units of codes) a group. The encoders try a few scales and keep the one with the least squared error, or with
+// `search` off take the first; no activations are looked at here.
 #pragma once
 
 #include <array>
@@ -93,7 +93,7 @@ inline void KeepBetter(Candidate& best, const Candidate& other) {
 /// Symmetric. The value v of largest magnitude goes to code 0 (v / -8, GGML's Q4_0), or somewhat beside it: that trades
 /// the error of one outlier for the rounding of all others. Scales may be negative. A group of zeros has scale 0 and
 /// codes 8.
-inline void EncodeGroup(std::span<const float> values, std::byte* codes, uint16_t* scale) {
+inline void EncodeGroup(std::span<const float> values, std::byte* codes, uint16_t* scale, bool search) {
   // Each divisor maps v to code 0 (negative ones) or 15, where decoding finds it again: encoding twice changes nothing.
   static constexpr std::array<float, 6> kDivisors = {-8.0f, -7.5f, -8.5f, -9.0f, 7.0f, 7.5f};
   static constexpr uint16_t kEight = 0x4800;  // f16 of 8
@@ -102,17 +102,17 @@ inline void EncodeGroup(std::span<const float> values, std::byte* codes, uint16_
     if (std::fabs(x) > std::fabs(largest)) largest = x;
   }
   Candidate best = RoundToGrid(values, ToFiniteHalf(largest / kDivisors[0]), kEight);
-  for (size_t i = 1; i < kDivisors.size() && best.squared_error > 0; ++i) {
+  for (size_t i = 1; search && i < kDivisors.size() && best.squared_error > 0; ++i) {
     KeepBetter(best, RoundToGrid(values, ToFiniteHalf(largest / kDivisors[i]), kEight));
   }
-  if (best.squared_error > 0) KeepBetter(best, RefitScale(values, best));
+  if (search && best.squared_error > 0) KeepBetter(best, RefitScale(values, best));
   *scale = best.scale;
   Pack({best.codes.data(), values.size()}, codes);
 }
 
 /// With a zero point: the range of the values, made to hold 0, cut into 15 steps, or a somewhat smaller range. Zeros
 /// are whole codes here, so that 0 is kept exactly and encoding twice changes nothing. A group of zeros has scale 0.
-inline void EncodeGroup(std::span<const float> values, std::byte* codes, uint16_t* scale, uint16_t* zero) {
+inline void EncodeGroup(std::span<const float> values, std::byte* codes, uint16_t* scale, uint16_t* zero, bool search) {
   static constexpr std::array<float, 4> kShares = {1.0f, 0.95f, 0.9f, 0.85f};
   float low = 0, high = 0;
   for (const float x : values) {
@@ -131,7 +131,7 @@ inline void EncodeGroup(std::span<const float> values, std::byte* codes, uint16_
     const Candidate candidate = RoundToGrid(values, step, offset);
     if (i == 0) best = candidate;
     KeepBetter(best, candidate);
-    if (best.squared_error == 0) break;
+    if (!search || best.squared_error == 0) break;
   }
   *scale = best.scale;
   *zero = best.zero;
