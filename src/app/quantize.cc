@@ -1,5 +1,5 @@
 // edgellm quantize SRC DST --format F: a model file whose matrices are in a smaller format, with golden prompts
-// recorded on this machine, int4 fitted to a calibration text where one is given, and what it cost. A plain checkpoint
+// recorded on this machine, fitted to a calibration text where one is given, and what it cost. A plain checkpoint
 // forced to ternary is always measured: nobody should learn of the damage from the answers.
 #include "convert/quantize.h"
 
@@ -66,10 +66,8 @@ QuantizeOptions ToQuantizeOptions(const Arguments& arguments) {
   options.force_ternary = arguments.force;
   if (arguments.scales == "largest") options.scales = ScaleChoice::kLargestValue;
   options.threads = arguments.backend.threads;
-  if (!arguments.calibration.empty() && options.linear.kind != WeightKind::kInt4) {
-    Fail(ErrorCode::kInvalidArgument, "--calibrate goes with int4, not with {}: {}", options.linear.Name(),
-         options.linear.kind == WeightKind::kInt8 ? "int8 is close enough to the source without"
-                                                  : "there is nothing that a text could choose");
+  if (!arguments.calibration.empty() && !CanBeCalibrated(options.linear)) {
+    Fail(ErrorCode::kInvalidArgument, "--calibrate goes with int4 and int8, not with {}", options.linear.Name());
   }
   return options;
 }
@@ -235,10 +233,11 @@ void AddQuantize(CLI::App& app) {
       ->required();
   verb->add_option("--group", arguments->group, "values that share a scale: 32 (default), 64 or 128");
   verb->add_flag("--zero-point", arguments->zero_point, "int4: a zero point in every group");
-  verb->add_option("--head", arguments->head, "format of embedding and head; default: int8-g128");
+  verb->add_option("--head", arguments->head,
+                   "format of embedding and head; default: int8, with --format int8 in the same groups, else by 128");
   verb->add_flag("--force", arguments->force, "make a plain checkpoint ternary, and print what that costs");
   verb->add_option("--calibrate", arguments->calibration,
-                   "int4: plain text like what the model will read; layers are rounded so that it notices least");
+                   "int4, int8: plain text like what the model will read; layers are rounded so that it notices least");
   verb->add_option("--calibration-tokens", arguments->calibration_tokens, "how much of that text is used")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 24).description(""))
       ->capture_default_str();

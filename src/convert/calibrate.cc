@@ -69,7 +69,7 @@ class Calibrator {
       done_ += static_cast<uint64_t>(slot.rows * slot.cols);
       WeightView& view = views_[static_cast<size_t>(id)];
       const WeightFormat format = choice_(slot.name, view);
-      if (format.kind != WeightKind::kInt4 || format == view.format || IsTable(id)) continue;
+      if (!CanBeCalibrated(format) || format == view.format || IsTable(id)) continue;
       const Journal::Record* record = journal_ == nullptr ? nullptr : journal_->Find(slot.name);
       if (record != nullptr) {
         results_[slot.name] = FromRecord(*record, format, slot);

@@ -1,5 +1,6 @@
-// Activation-aware quantisation of a whole model: its layers' int4 matrices are rounded against the inputs that a text
-// gives them, each after the layers before it were rounded. How one matrix is rounded stands in calibrated_rounding.h.
+// Activation-aware quantisation of a whole model: its layers' int4 and int8 matrices are rounded against the inputs
+// that a text gives them, each after the layers before it were rounded. How one matrix is rounded stands in
+// calibrated_rounding.h.
 //
 // Memory, beside the mapped source: the activations of all calibration tokens (float_forward.h), size^2 * 4 bytes for
 // the widest layer's inputs, that layer's widest matrix as floats, and its rounded matrices. Finished matrices lie in
@@ -42,8 +43,8 @@ using FormatChoice = std::function<WeightFormat(const std::string& name, const W
 
 class Journal;
 
-/// By name: every matrix of `weights` that a linear layer applies, for which `choice` wants int4 and which has another
-/// format now; a table that is embedding and head at once is not among them (as an embedding it has no inputs).
+/// By name: every matrix of `weights` that a linear layer applies, for which `choice` wants int4 or int8, and which has
+/// another format now; a table that is embedding and head at once is not among them (as an embedding it has no inputs).
 /// `journal` may be null; what it holds is taken over as it is, and finished matrices are added. Throws Error
 /// (kInvalidArgument: token ids that the model does not have, windows longer than its context).
 std::map<std::string, CalibratedTensor> Calibrate(const ModelConfig& config, const WeightTable& weights,

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "base/error.h"
 #include "convert/group_grid.h"
@@ -136,10 +137,9 @@ class RowBlock {
     for (int64_t r = 0; r < rows_; ++r) {
       const float* weights = &weights_[Size(r * cols_ + begin)];
       for (int64_t k = 0; k < count; ++k) target[Size(k)] = weights[k] + feedback_[Size(r * count + k)];
-      GroupGrid& grid = Grid(r, group) =
-          SearchGrid(target, gram_.pivots().subspan(Size(begin), Size(count)), format_.zero_point);
+      GroupGrid& grid = Grid(r, group) = SearchGrid(target, gram_.pivots().subspan(Size(begin), Size(count)), format_);
       float* error = &error_[Size(r * cols_ + begin)];
-      uint8_t* codes = &codes_[Size(r * cols_ + begin)];
+      int8_t* codes = &codes_[Size(r * cols_ + begin)];
       for (int64_t k = count - 1; k >= 0; --k) {
         codes[k] = grid.Code(target[Size(k)]);
         error[k] = weights[k] - grid.Value(codes[k]);
@@ -209,10 +209,10 @@ class RowBlock {
     const GroupGrid& grid = Grid(r, group);
     float* error = &error_[Size(r * cols_ + begin)];
     float* product = &product_[Size(r * cols_ + begin)];
-    uint8_t* codes = &codes_[Size(r * cols_ + begin)];
+    int8_t* codes = &codes_[Size(r * cols_ + begin)];
     for (int64_t k = 0; k < count; ++k) {
       const float* row = &block_[Size(k * count)];
-      const uint8_t code = grid.Code(grid.Value(codes[k]) + product[k] / row[k]);
+      const int8_t code = grid.Code(grid.Value(codes[k]) + product[k] / row[k]);
       if (code == codes[k]) continue;
       const float step = grid.Value(code) - grid.Value(codes[k]);
       if (!(step * step * row[k] < 2 * step * product[k])) continue;
@@ -226,7 +226,14 @@ class RowBlock {
     for (int64_t group = 0; group < planes_.Groups(); ++group) {
       const int64_t begin = GroupBegin(group);
       const GroupGrid& grid = Grid(r, group);
-      int4::Pack({&codes_[Size(r * cols_ + begin)], Size(GroupLength(group))}, planes_.Codes(first_ + r) + begin / 2);
+      const int8_t* codes = &codes_[Size(r * cols_ + begin)];
+      const size_t count = Size(GroupLength(group));
+      if (format_.kind == WeightKind::kInt8) {
+        std::memcpy(planes_.Codes(first_ + r) + begin, codes, count);
+      } else {
+        // Codes of 0 to 15 are the same bytes with and without a sign.
+        int4::Pack({reinterpret_cast<const uint8_t*>(codes), count}, planes_.Codes(first_ + r) + begin / 2);
+      }
       StoreAt(planes_.Scales(first_ + r), group, FloatToF16(grid.scale));
       if (format_.zero_point) StoreAt(planes_.Zeros(first_ + r), group, FloatToF16(grid.zero));
     }
@@ -239,7 +246,7 @@ class RowBlock {
   int64_t cols_, first_ = 0, rows_ = 0;
   GemmScratch scratch_;
   std::vector<float> weights_, error_, product_;  // [rows][cols]: as they were; that less what is stored; error H
-  std::vector<uint8_t> codes_;                    // [rows][cols]
+  std::vector<int8_t> codes_;                     // [rows][cols]
   std::vector<GroupGrid> grids_;                  // [rows][groups]
   std::vector<float> feedback_, block_;           // [rows][columns of a group], and H's block of them
   std::vector<float> direction_, moved_;          // [columns of a group]
@@ -253,9 +260,13 @@ double Sum(const std::vector<double>& values) {
 
 }  // namespace
 
+bool CanBeCalibrated(const WeightFormat& format) {
+  return format.kind == WeightKind::kInt4 || format.kind == WeightKind::kInt8;
+}
+
 Tensor RoundCalibrated(const WeightView& source, const WeightFormat& format, const Gram& gram, WorkerPool& pool,
                        OutputErrors* errors) {
-  EDGELLM_CHECK(format.kind == WeightKind::kInt4, "calibrated rounding makes int4");
+  EDGELLM_CHECK(CanBeCalibrated(format), "calibrated rounding makes int4 and int8");
   EDGELLM_CHECK(source.cols == gram.size(), "the matrix must fit its inputs");
   const Planes planes(MakeTensor(format, source.rows, source.cols, /*is_vector=*/false));
   std::vector<double> plain(Size(source.rows)), calibrated(plain.size()), square(plain.size());

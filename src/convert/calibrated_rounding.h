@@ -1,5 +1,5 @@
-// Rounds a matrix to int4 so that the layer's outputs on the calibration text change least, not its weights: (w - w')^T
-// H (w - w') row by row, H as in gram.h. Knows neither models nor files.
+// Rounds a matrix to int4 or int8 so that the layer's outputs on the calibration text change least, not its weights: (w
+// - w')^T H (w - w') row by row, H as in gram.h. Knows neither models nor files.
 //
 // 1. Columns from the last to the first; what rounding them did to the output is made good by the columns that are
 // still
@@ -21,7 +21,10 @@ struct OutputErrors {
   double plain = 0, calibrated = 0;
 };
 
-/// `source` holds finite values and has gram.size() columns; `format` is int4. The bytes depend on these alone, not on
+/// int4 and int8.
+bool CanBeCalibrated(const WeightFormat& format);
+
+/// `source` holds finite values and has gram.size() columns. The bytes depend on these alone, not on
 /// the number of threads.
 Tensor RoundCalibrated(const WeightView& source, const WeightFormat& format, const Gram& gram, WorkerPool& pool,
                        OutputErrors* errors);

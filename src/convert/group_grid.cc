@@ -11,17 +11,16 @@
 namespace edgellm {
 namespace {
 
-constexpr float kMost = 15.0f;  // the largest code
-
 /// Weighted squared error of rounding to `grid`. Lanes, so that compilers make vectors of it.
 float ErrorOf(std::span<const float> values, std::span<const float> weights, const GroupGrid& grid) {
   constexpr size_t kLanes = 8;
   std::array<float, kLanes> sums{};
   const float inverse = grid.scale == 0 ? 0.0f : 1.0f / grid.scale;
+  const auto low = static_cast<float>(grid.low), high = static_cast<float>(grid.high);
   const auto add = [&](size_t i, float& sum) {
     float code = RoundHalfEven(values[i] * inverse + grid.zero);
-    code = code > 0.0f ? code : 0.0f;
-    code = code < kMost ? code : kMost;
+    code = code > low ? code : low;
+    code = code < high ? code : high;
     const float error = values[i] - grid.scale * (code - grid.zero);
     sum += weights[i] * error * error;
   };
@@ -37,10 +36,11 @@ float ErrorOf(std::span<const float> values, std::span<const float> weights, con
 
 class Search {
  public:
-  Search(std::span<const float> values, std::span<const float> weights) : values_(values), weights_(weights) {}
+  Search(std::span<const float> values, std::span<const float> weights, const GroupGrid& empty)
+      : values_(values), weights_(weights), best_(empty) {}
 
   void Try(float scale, float zero) {
-    const GroupGrid grid = {AsHalf(scale), AsHalf(zero)};
+    const GroupGrid grid = {AsHalf(scale), AsHalf(zero), best_.low, best_.high};
     const float error = ErrorOf(values_, weights_, grid);
     if (!(error < error_)) return;
     error_ = error;
@@ -51,7 +51,9 @@ class Search {
   void Refit(bool zero_point) {
     double weight = 0, code_sum = 0, value_sum = 0, code_square = 0, product = 0;
     for (size_t i = 0; i < values_.size(); ++i) {
-      const double w = weights_[i], code = best_.Code(values_[i]) - (zero_point ? 0.0 : 8.0), value = values_[i];
+      const double w = weights_[i],
+                   code = best_.Code(values_[i]) - (zero_point ? 0.0 : static_cast<double>(best_.zero)),
+                   value = values_[i];
       weight += w;
       code_sum += w * code;
       value_sum += w * value;
@@ -59,7 +61,7 @@ class Search {
       product += w * code * value;
     }
     if (!zero_point) {
-      if (code_square > 0) Try(static_cast<float>(product / code_square), 8.0f);
+      if (code_square > 0) Try(static_cast<float>(product / code_square), best_.zero);
       return;
     }
     const double spread = weight * code_square - code_sum * code_sum;
@@ -84,33 +86,41 @@ float AsHalf(float value) {
   return F16ToFloat(ToFiniteHalf(value));
 }
 
-uint8_t GroupGrid::Code(float value) const {
-  const float place = scale == 0 ? zero : value / scale + zero;
-  return static_cast<uint8_t>(ToCode(place, 0, static_cast<int>(kMost)));
+GroupGrid GroupGrid::For(const WeightFormat& format) {
+  if (format.kind == WeightKind::kInt8) return {.scale = 0, .zero = 0, .low = -127, .high = 127};
+  return {};
 }
 
-GroupGrid SearchGrid(std::span<const float> values, std::span<const float> weights, bool zero_point) {
+int8_t GroupGrid::Code(float value) const {
+  const float place = scale == 0 ? zero : value / scale + zero;
+  return static_cast<int8_t>(ToCode(place, low, high));
+}
+
+GroupGrid SearchGrid(std::span<const float> values, std::span<const float> weights, const WeightFormat& format) {
   const auto [low_place, high_place] = std::minmax_element(values.begin(), values.end());
-  Search search(values, weights);
-  if (zero_point) {
+  Search search(values, weights, GroupGrid::For(format));
+  const float largest = std::fabs(*low_place) > std::fabs(*high_place) ? *low_place : *high_place;
+  if (format.kind == WeightKind::kInt8) {
+    // So fine a grid gains nothing from cutting values off; a few sizes, as rounding falls out differently in each.
+    for (const float divisor : {127.0f, 126.0f, 125.0f, 124.0f, 122.0f}) search.Try(largest / divisor, 0.0f);
+  } else if (format.zero_point) {
     // The range of the values, or one drawn in from either end: what is cut off is held at the end.
     constexpr std::array<float, 5> kShares = {1.0f, 0.92f, 0.84f, 0.76f, 0.68f};
     const float low = std::min(*low_place, 0.0f), high = std::max(*high_place, 0.0f);
     for (const float below : kShares) {
       for (const float above : kShares) {
-        const float scale = AsHalf((high * above - low * below) / kMost);
+        const float scale = AsHalf((high * above - low * below) / 15.0f);
         if (scale > 0) search.Try(scale, -low * below / scale);
       }
     }
   } else {
     // The value of largest magnitude at code 0, at code 15, or beyond either end.
-    const float largest = std::fabs(*low_place) > std::fabs(*high_place) ? *low_place : *high_place;
     for (float divisor = 6.5f; divisor < 13.0f; divisor *= 1.05f) {
       search.Try(largest / divisor, 8.0f);
       search.Try(-largest / divisor, 8.0f);
     }
   }
-  search.Refit(zero_point);
+  search.Refit(format.zero_point);
   return search.best();
 }
 

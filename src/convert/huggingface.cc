@@ -8,6 +8,8 @@
 
 #include "base/sha256.h"
 #include "convert/bitnet.h"
+#include "convert/packed_int4.h"
+#include "convert/recipe.h"
 #include "model/lower.h"
 #include "model/safetensors.h"
 #include "quant/codec.h"
@@ -85,11 +87,26 @@ std::optional<WeightFormat> FloatFormat(std::string_view dtype) {
   return {};
 }
 
+/// How a checkpoint's matrices are packed; plain floats where neither is there.
+struct Packing {
+  std::optional<BitnetScheme> bitnet;
+  std::optional<PackedInt4Scheme> int4;
+};
+
+Packing ReadPacking(const JsonFields& config) {
+  Packing packing;
+  if (!config.Has("quantization_config")) return packing;
+  const JsonFields quantization = config.Object("quantization_config");
+  packing.int4 = ReadPackedInt4Scheme(quantization);
+  if (!packing.int4) packing.bitnet = ReadBitnetScheme(quantization);
+  return packing;
+}
+
 /// Builds the weights that a plan names out of a checkpoint.
 class Importer {
  public:
-  Importer(const Checkpoint& checkpoint, const Plan& plan, const std::optional<BitnetScheme>& bitnet)
-      : checkpoint_(checkpoint), plan_(plan), bitnet_(bitnet) {}
+  Importer(const Checkpoint& checkpoint, const Plan& plan, const Packing& packing)
+      : checkpoint_(checkpoint), plan_(plan), bitnet_(packing.bitnet), int4_(packing.int4) {}
 
   WeightTable Run(const Progress& progress) {
     WeightTable weights;
@@ -114,6 +131,8 @@ class Importer {
                         unused.size(), unused.front())};
   }
 
+  std::string Recipe() const { return entries_.empty() ? "{}" : RecipeJson("import", entries_, "{}"); }
+
  private:
   const Source& Need(const std::string& name, std::string_view expected) {
     const Source* source = checkpoint_.Find(name);
@@ -127,6 +146,10 @@ class Importer {
   Tensor Import(const WeightSlot& slot) {
     const bool is_vector = slot.rows == 1;
     const std::vector<int64_t> shape = is_vector ? std::vector{slot.cols} : std::vector{slot.rows, slot.cols};
+    if (int4_ && slot.name.ends_with(".weight")) {
+      const std::string layer = slot.name.substr(0, slot.name.size() - 7);
+      if (checkpoint_.Find(layer + ".qweight") != nullptr) return ImportInt4(slot, layer);
+    }
     const Source& source = Need(slot.name, ShapeText(shape));
     const bool is_linear = slot.name.ends_with("_proj.weight");
     if (is_linear && bitnet_ && bitnet_->Converts(slot.name.substr(0, slot.name.size() - 7))) {
@@ -162,6 +185,39 @@ class Importer {
             .owner = source.owner};
   }
 
+  /// The bytes of a tensor of 32-bit whole numbers.
+  std::span<const std::byte> Words(const std::string& name, const std::vector<int64_t>& shape) {
+    const Source& source = Need(name, ShapeText(shape));
+    RequireShape(source, name, shape);
+    if (source.entry.dtype != "I32") {
+      Fail(ErrorCode::kUnsupported, "{}: tensor {} has dtype {}; packed codes must be I32", source.file, name,
+           source.entry.dtype);
+    }
+    return source.entry.bytes;
+  }
+
+  Tensor ImportInt4(const WeightSlot& slot, const std::string& layer) {
+    const std::string where = fmt::format("{}: tensor {}", Need(layer + ".qweight", "").file, layer + ".qweight");
+    if (slot.rows % 8 != 0 || slot.cols % 8 != 0) {
+      Fail(ErrorCode::kUnsupported, "{}: a matrix of {} x {} does not fill words of eight codes", where, slot.rows,
+           slot.cols);
+    }
+    const int64_t groups = PackedInt4Groups(*int4_, slot.cols);
+    PackedInt4 packed = {
+        .rows = slot.rows, .cols = slot.cols, .words = {}, .zeros = {}, .scales = {}, .group_index = {}};
+    packed.words = Words(layer + ".qweight",
+                         int4_->awq ? std::vector{slot.cols, slot.rows / 8} : std::vector{slot.cols / 8, slot.rows});
+    packed.zeros = Words(layer + ".qzeros", {groups, slot.rows / 8});
+    const std::vector<int64_t> shape = {groups, slot.rows};
+    const Tensor scales =
+        ImportFloat({layer + ".scales", groups, slot.rows}, Need(layer + ".scales", ShapeText(shape)), shape);
+    packed.scales = scales.view;
+    if (checkpoint_.Find(layer + ".g_idx") != nullptr) packed.group_index = Words(layer + ".g_idx", {slot.cols});
+    Tensor made = RepackInt4(*int4_, packed, where);
+    entries_.push_back({slot.name, int4_->Name(), made.view.format.Name(), true});
+    return made;
+  }
+
   Tensor ImportBitnet(const WeightSlot& slot, const Source& source) {
     const std::string where = fmt::format("{}: tensor {}", source.file, slot.name);
     if (bitnet_->online) return EncodeBitnet(ImportFloat(slot, source, {slot.rows, slot.cols}).view, where);
@@ -189,6 +245,8 @@ class Importer {
   const Checkpoint& checkpoint_;
   const Plan& plan_;
   const std::optional<BitnetScheme>& bitnet_;
+  const std::optional<PackedInt4Scheme>& int4_;
+  std::vector<RecipeEntry> entries_;
   std::set<std::string> used_;
 };
 
@@ -248,13 +306,13 @@ Model ImportHuggingFaceFiles(const fs::path& folder, const std::vector<std::stri
   const JsonFields fields(json, config_path.string());
   Model model;
   model.config = ConfigFromHuggingFace(json, config_path.string());
-  std::optional<BitnetScheme> bitnet;
-  if (fields.Has("quantization_config")) bitnet = ReadBitnetScheme(fields.Object("quantization_config"));
+  const Packing packing = ReadPacking(fields);
 
   const Checkpoint checkpoint(folder, files, progress);
-  if (checkpoint.Find("lm_head.weight") == nullptr) model.config.tied_head = true;
+  const bool has_head = checkpoint.Find("lm_head.weight") != nullptr || checkpoint.Find("lm_head.qweight") != nullptr;
+  if (!has_head) model.config.tied_head = true;
   const Plan plan = Lower(model.config);
-  Importer importer(checkpoint, plan, bitnet);
+  Importer importer(checkpoint, plan, packing);
   model.weights = importer.Run(progress);
   ReadHuggingFaceText(folder, fields, model);
 
@@ -264,7 +322,7 @@ Model ImportHuggingFaceFiles(const fs::path& folder, const std::vector<std::stri
   model.provenance = {.source = model.name,
                       .source_format = "huggingface",
                       .source_digest = checkpoint.digest(),
-                      .recipe_json = "{}",
+                      .recipe_json = importer.Recipe(),
                       .created_by = "edgellm " EDGELLM_VERSION,
                       .notes = importer.Notes()};
   return model;

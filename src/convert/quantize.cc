@@ -200,7 +200,8 @@ class Quantizer {
     if (options_.head) return *options_.head;
     // Without a wish, a table that is no longer float is left alone, and a float target means floats everywhere.
     if (!view.format.is_float()) return view.format;
-    return options_.linear.is_float() ? options_.linear : DefaultHead(view.cols);
+    const bool alike = options_.linear.is_float() || options_.linear.kind == WeightKind::kInt8;
+    return alike ? options_.linear : DefaultHead(view.cols);
   }
 
   Tensor Convert(const std::string& name, const Tensor& source) {

@@ -14,11 +14,12 @@ namespace edgellm {
 
 struct QuantizeOptions {
   WeightFormat linear;  // for the layers' matrices
-  std::optional<WeightFormat> head =
-      {};                      // for embedding and head; default: int8-g128 (int8 and int4 lose too much there)
-  bool force_ternary = false;  // accept a checkpoint that was not trained ternary
+  // For embedding and head. Default: int8, for int8 in the same groups, else by 128 (int4 and ternary lose too much
+  // there).
+  std::optional<WeightFormat> head = {};
+  bool force_ternary = false;                     // accept a checkpoint that was not trained ternary
   ScaleChoice scales = ScaleChoice::kLeastError;  // of int4 matrices that are not calibrated
-  std::optional<Calibration> calibration = {};    // for int4 matrices
+  std::optional<Calibration> calibration = {};    // for int4 and int8 matrices
   // Where a calibrated run keeps what it has finished; a run that finds its own goes on from there. Empty: nowhere. The
   // caller deletes it when the result is safe; the result may point into it until then.
   std::filesystem::path journal = {};

@@ -136,9 +136,10 @@ void ReadQuantization(const JsonFields& fields, ModelConfig& config) {
   if (!fields.Has("quantization_config")) return;
   const auto quantization = fields.Object("quantization_config");
   const std::string method = quantization.Text("quant_method");
+  if (method == "gptq" || method == "awq") return;  // how weights are packed changes nothing that a plan knows
   if (method != "bitnet") {
-    Fail(ErrorCode::kUnsupported, "{}: quantization method '{}' is not supported (supported: bitnet)", fields.name(),
-         OneLine(method));
+    Fail(ErrorCode::kUnsupported, "{}: quantization method '{}' is not supported (supported: awq, bitnet, gptq)",
+         fields.name(), OneLine(method));
   }
   if (quantization.Boolean("use_rms_norm", false)) {
     Fail(ErrorCode::kUnsupported, "{}: {} is not supported", fields.name(), quantization.Path("use_rms_norm"));

@@ -37,6 +37,49 @@ class Files(ProgramTest):
         self.refuse("quantize", self.model, self.folder / "absent" / "out", "--format", "int8")
         self.assertEqual([path.name for path in self.folder.glob("*.edgellm*")], [])
 
+    def test_calibrate(self):
+        text = self.folder / "text.txt"
+        text.write_text("".join(f"Line {i}: the quick brown fox jumps over {i * i} lazy dogs.\n" for i in range(400)))
+        options = ("--format", "int4", "--calibrate", text, "--calibration-tokens", "4096", "--golden", "1")
+        result = self.succeed_json("quantize", self.model, "out", *options, "--eval", text)
+        self.assertEqual(result["format"], "int4-g32")
+        self.assertLess(result["bits_per_weight"], result["source_bits_per_weight"])
+        cost = result["perplexity"]
+        self.assertGreater(cost["mean_kl"], 0)
+        self.assertGreater(cost["top1_agreement"], 0.3)
+        self.assertTrue(self.succeed_json("verify", "out.edgellm")["ok"])
+        recipe = self.succeed_json("inspect", "out.edgellm")["recipe"]
+        self.assertEqual(recipe["calibration"]["tokens"], 4096)
+        self.assertEqual(recipe["calibration"]["text"], "text.txt")
+        row = recipe["tensors"]["model.layers.0.mlp.up_proj.weight"]
+        self.assertLess(row["output_error"], row["output_error_plain"])
+        self.assertFalse((self.folder / "out.edgellm.partial").exists())
+        # The same again, by one thread: the same file.
+        self.succeed("quantize", self.model, "again", *options, "--threads", "1")
+        self.assertEqual((self.folder / "out.edgellm").read_bytes(), (self.folder / "again.edgellm").read_bytes())
+        # Half a file of an earlier run that is none of ours is not trusted.
+        (self.folder / "third.edgellm.partial").write_bytes(b"EdgeLLM journal 1 " + bytes(1000))
+        done = self.run_program("quantize", self.model, "third", *options)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn(b"is not used", done.stderr)
+        self.assertEqual((self.folder / "out.edgellm").read_bytes(), (self.folder / "third.edgellm").read_bytes())
+
+    def test_calibrate_errors(self):
+        (self.folder / "short.txt").write_text("Too short.")
+        self.assertIn("too few", self.refuse("quantize", self.model, "out", "--format", "int4", "--calibrate", "short.txt"))
+        self.assertIn("absent", self.refuse("quantize", self.model, "out", "--format", "int4", "--calibrate", "absent"))
+        self.assertIn("--calibrate goes with",
+                      self.refuse("quantize", self.model, "out", "--format", "f16", "--calibrate", "short.txt"))
+
+    def test_report(self):
+        text = self.succeed("quantize", self.model, "out", "--format", "int4", "--report").decode()
+        self.assertRegex(text, r"32\.00 -> \d\.\d\d bits each")
+        self.assertRegex(text, r"perplexity on built-in sample: [\d.]+ -> [\d.]+ \([+-][\d.]+% \+/- [\d.]+%")
+        self.assertRegex(text, r"mean KL divergence: [\d.]+ \+/- [\d.]+ nats a token; same first choice: [\d.]+%")
+        searched = self.succeed_json("quantize", self.model, "a", "--format", "int4", "--report")
+        largest = self.succeed_json("quantize", self.model, "b", "--format", "int4", "--report", "--scales", "largest")
+        self.assertLess(searched["perplexity"]["mean_kl"], largest["perplexity"]["mean_kl"])
+
     def test_ternary_of_a_plain_checkpoint(self):
         self.assertIn("not trained ternary", self.refuse("quantize", self.model, "out", "--format", "ternary"))
         self.assertFalse((self.folder / "out.edgellm").exists())

@@ -50,7 +50,8 @@ TEST_P(QuantizeTo, EachTensorInItsFormat) {
   EXPECT_EQ(FormatOf(model, kUp), GetParam().Name());
   EXPECT_EQ(FormatOf(model, kNorm), "f32");
   // 24 values a row: no group divides it.
-  EXPECT_EQ(FormatOf(model, kTable), GetParam().is_float() ? GetParam().Name() : "int8-g32");
+  const bool alike = GetParam().is_float() || GetParam().kind == WeightKind::kInt8;
+  EXPECT_EQ(FormatOf(model, kTable), alike ? GetParam().Name() : "int8-g32");
   const auto recipe = nlohmann::json::parse(model.provenance.recipe_json);
   if (GetParam() == Format("f32")) {
     EXPECT_EQ(model.golden.size(), source.golden.size());

@@ -208,16 +208,11 @@ TEST(ConfigTest, RefusalsNameTheField) {
        kCorrupt, "rope_scaling.factor"},
       {"partial", [] { return With(SmolLm2(), "partial_rotary_factor", 0.5); }, kUnsupported, "partial_rotary_factor"},
       {"activation", [] { return With(SmolLm2(), "hidden_act", "gelu"); }, kUnsupported, "hidden_act"},
-      {"gptq",
+      {"quantization method",
        [] {
-         return With(SmolLm2(), "quantization_config", {{"quant_method", "gptq"}, {"bits", 4}});
+         return With(SmolLm2(), "quantization_config", {{"quant_method", "bitsandbytes"}});
        },
-       kUnsupported, "gptq"},
-      {"awq",
-       [] {
-         return With(SmolLm2(), "quantization_config", {{"quant_method", "awq"}});
-       },
-       kUnsupported, "awq"},
+       kUnsupported, "bitsandbytes"},
       {"missing", [] { return Without(SmolLm2(), "hidden_size"); }, kCorrupt, "hidden_size"},
       {"null", [] { return With(SmolLm2(), "vocab_size", nullptr); }, kCorrupt, "vocab_size"},
       {"type", [] { return With(SmolLm2(), "hidden_size", "576"); }, kCorrupt, "hidden_size"},

@@ -1,38 +1,15 @@
-// What the tests of model and convert share: a folder that goes away, a tiny model in any format, and what every error
+// What the tests of model and convert share: a tiny model in any format, and what every error
 // must look like.
 #pragma once
 
-#include <filesystem>
-#include <fstream>
 #include <random>
 #include <string>
-#include <unistd.h>
 
 #include "model/lower.h"
 #include "model/model.h"
+#include "tests/base/temporary_folder.h"
 
 namespace edgellm {
-
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "edgellm_test_XXXXXX").string();
-    path_ = mkdtemp(name.data());
-  }
-  ~TemporaryFolder() { std::filesystem::remove_all(path_); }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-
-  const std::filesystem::path& path() const { return path_; }
-  std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
-
- private:
-  std::filesystem::path path_;
-};
-
-inline void WriteText(const std::filesystem::path& path, std::string_view text) {
-  std::ofstream(path, std::ios::binary) << text;
-}
 
 inline ModelConfig SampleConfig() {
   ModelConfig config;
