@@ -187,7 +187,7 @@ void FloatForward::Step(const Attend& step) {
     };
   });
   // Nothing reads them again, and the widest moment is still to come.
-  query_ = keys_ = values_ = {};
+  for (Floats* done : {&query_, &keys_, &values_}) *done = Floats();
 }
 
 void FloatForward::Step(const Project& step) {
@@ -197,7 +197,7 @@ void FloatForward::Step(const Project& step) {
   Floats out(residual_.size());
   Apply(step.out, in, out.data());
   for (size_t i = 0; i < out.size(); ++i) residual_[i] += out[i];
-  in = {};
+  in = Floats();
 }
 
 void FloatForward::Step(const GateUp& step) {

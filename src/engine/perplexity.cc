@@ -126,14 +126,33 @@ int ReadWindows(std::span<Backend* const> backends, const BackendLimits& limits,
   return windows;
 }
 
-double LogOfSum(std::span<const float> logits, float highest) {
-  double sum = 0;
-  for (const float logit : logits) sum += std::exp(static_cast<double>(logit - highest));
-  return std::log(sum);
-}
-
 size_t Top(std::span<const float> logits) {
   return static_cast<size_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+}
+
+/// log softmax of a row of logits, value by value, in double.
+class LogSoftmax {
+ public:
+  explicit LogSoftmax(std::span<const float> logits) : logits_(logits), top_(Top(logits)), highest_(logits[top_]) {
+    double sum = 0;
+    for (const float logit : logits) sum += std::exp(static_cast<double>(logit - highest_));
+    log_sum_ = std::log(sum);
+  }
+  double operator[](size_t i) const { return static_cast<double>(logits_[i] - highest_) - log_sum_; }
+  size_t size() const { return logits_.size(); }
+  size_t top() const { return top_; }
+
+ private:
+  std::span<const float> logits_;
+  size_t top_;
+  float highest_;
+  double log_sum_ = 0;
+};
+
+double Kl(const LogSoftmax& p, const LogSoftmax& q) {
+  double sum = 0;
+  for (size_t i = 0; i < p.size(); ++i) sum += std::exp(p[i]) * (p[i] - q[i]);
+  return sum;
 }
 
 }  // namespace
@@ -149,20 +168,11 @@ BackendLimits PerplexityLimits(int window, KvType kv) {
 }
 
 double NegativeLogLikelihood(std::span<const float> logits, int32_t token) {
-  const float highest = logits[Top(logits)];
-  return LogOfSum(logits, highest) - static_cast<double>(logits[static_cast<size_t>(token)] - highest);
+  return -LogSoftmax(logits)[static_cast<size_t>(token)];
 }
 
 double KlDivergence(std::span<const float> p, std::span<const float> q) {
-  const float p_highest = p[Top(p)], q_highest = q[Top(q)];
-  const double p_log = LogOfSum(p, p_highest), q_log = LogOfSum(q, q_highest);
-  double sum = 0;
-  for (size_t i = 0; i < p.size(); ++i) {
-    const double of_p = static_cast<double>(p[i] - p_highest) - p_log;
-    const double of_q = static_cast<double>(q[i] - q_highest) - q_log;
-    sum += std::exp(of_p) * (of_p - of_q);
-  }
-  return sum;
+  return Kl(LogSoftmax(p), LogSoftmax(q));
 }
 
 Perplexity MeasurePerplexity(Backend& backend, const BackendLimits& limits, std::span<const int32_t> tokens,
@@ -182,13 +192,13 @@ Divergence MeasureDivergence(Backend& reference, Backend& other, const BackendLi
   int64_t same_top = 0;
   const std::array<Backend*, 2> backends = {&reference, &other};
   const int windows = ReadWindows(backends, limits, tokens, options, progress, [&](int row, int32_t next) {
-    const auto p = reference.LogitsOf(row), q = other.LogitsOf(row);
-    const double of_p = NegativeLogLikelihood(p, next), of_q = NegativeLogLikelihood(q, next);
+    const LogSoftmax p(reference.LogitsOf(row)), q(other.LogitsOf(row));
+    const double of_p = -p[static_cast<size_t>(next)], of_q = -q[static_cast<size_t>(next)];
     reference_nll.Add(of_p);
     other_nll.Add(of_q);
     difference.Add(of_q - of_p);
-    kl.Add(KlDivergence(p, q));
-    if (Top(p) == Top(q)) ++same_top;
+    kl.Add(Kl(p, q));
+    if (p.top() == q.top()) ++same_top;
   });
   return {.reference = Summarise(reference_nll, options, windows),
           .other = Summarise(other_nll, options, windows),

@@ -76,9 +76,12 @@ class Files(ProgramTest):
         self.assertRegex(text, r"32\.00 -> \d\.\d\d bits each")
         self.assertRegex(text, r"perplexity on built-in sample: [\d.]+ -> [\d.]+ \([+-][\d.]+% \+/- [\d.]+%")
         self.assertRegex(text, r"mean KL divergence: [\d.]+ \+/- [\d.]+ nats a token; same first choice: [\d.]+%")
-        searched = self.succeed_json("quantize", self.model, "a", "--format", "int4", "--report")
-        largest = self.succeed_json("quantize", self.model, "b", "--format", "int4", "--report", "--scales", "largest")
-        self.assertLess(searched["perplexity"]["mean_kl"], largest["perplexity"]["mean_kl"])
+        errors = []
+        for scales in ("search", "largest"):
+            self.succeed("quantize", self.model, scales, "--format", "int4", "--golden", "0", "--scales", scales)
+            recipe = self.succeed_json("inspect", scales + ".edgellm")["recipe"]
+            errors.append(recipe["tensors"]["model.layers.0.mlp.up_proj.weight"]["relative_rms_error"])
+        self.assertLess(errors[0], errors[1])
 
     def test_ternary_of_a_plain_checkpoint(self):
         self.assertIn("not trained ternary", self.refuse("quantize", self.model, "out", "--format", "ternary"))

@@ -21,7 +21,8 @@ float LogitOf(int position, int token, int next) {
 /// Remembers what it was asked to read, and holds the caller to the limits.
 class KnownBackend : public Backend {
  public:
-  explicit KnownBackend(const BackendLimits& limits) : limits_(limits) {}
+  /// All logits are multiplied by `factor`: another model, of the same taste.
+  explicit KnownBackend(const BackendLimits& limits, float factor = 1) : limits_(limits), factor_(factor) {}
 
   void Forward(const Batch& batch) override {
     ASSERT_LE(batch.tokens.size(), static_cast<size_t>(limits_.batch_tokens));
@@ -36,7 +37,7 @@ class KnownBackend : public Backend {
     for (const int32_t row : batch.logit_rows) {
       for (int next = 0; next < kVocab; ++next) {
         const auto at = static_cast<size_t>(row);
-        logits_.push_back(LogitOf(batch.positions[at], batch.tokens[at], next));
+        logits_.push_back(factor_ * LogitOf(batch.positions[at], batch.tokens[at], next));
       }
     }
   }
@@ -51,6 +52,7 @@ class KnownBackend : public Backend {
 
  private:
   BackendLimits limits_;
+  float factor_;
   std::vector<float> logits_;
 };
 
@@ -105,6 +107,49 @@ TEST_P(PerplexityWindows, FollowsTheDefinition) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Sizes, PerplexityWindows, ::testing::Values(4, 5, 17, 128, 129, 512, 1100));
+
+TEST(Divergence, FollowsTheDefinition) {
+  constexpr int kWindow = 40;
+  const auto tokens = Tokens(3 * kWindow + 7);
+  const BackendLimits limits = PerplexityLimits(kWindow, KvType::kF16);
+  KnownBackend reference(limits), other(limits, -0.5f);
+  const Divergence got = MeasureDivergence(reference, other, limits, tokens, {.window = kWindow, .bos = 1}, {});
+  KnownBackend alone(limits);
+  EXPECT_EQ(got.reference.value, MeasurePerplexity(alone, limits, tokens, {.window = kWindow, .bos = 1}, {}).value);
+  KnownBackend other_alone(limits, -0.5f);
+  EXPECT_EQ(got.other.value, MeasurePerplexity(other_alone, limits, tokens, {.window = kWindow, .bos = 1}, {}).value);
+  EXPECT_NEAR(got.nll_difference, got.other.mean_nll - got.reference.mean_nll, 1e-12);
+  double kl = 0;
+  int count = 0;
+  for (int window = 0; window < 3; ++window) {
+    for (int position = kWindow / 2; position < kWindow - 1; ++position, ++count) {
+      const int token = tokens[static_cast<size_t>(window * kWindow + position)];
+      double p_sum = 0, q_sum = 0;
+      for (int next = 0; next < kVocab; ++next) {
+        p_sum += std::exp(static_cast<double>(LogitOf(position, token, next)));
+        q_sum += std::exp(-0.5 * static_cast<double>(LogitOf(position, token, next)));
+      }
+      for (int next = 0; next < kVocab; ++next) {
+        const double logit = LogitOf(position, token, next);
+        const double p = std::exp(logit) / p_sum, q = std::exp(-0.5 * logit) / q_sum;
+        kl += p * std::log(p / q);
+      }
+    }
+  }
+  EXPECT_NEAR(got.mean_kl, kl / count, 1e-6);
+  EXPECT_GT(got.mean_kl_error, 0);
+  EXPECT_EQ(got.top1_agreement, 0);  // what one likes most the other likes least
+}
+
+TEST(Divergence, AModelDoesNotDifferFromItself) {
+  const BackendLimits limits = PerplexityLimits(64, KvType::kF16);
+  KnownBackend first(limits), second(limits);
+  const Divergence got = MeasureDivergence(first, second, limits, Tokens(200), {.window = 64, .bos = {}}, {});
+  EXPECT_EQ(got.mean_kl, 0);
+  EXPECT_EQ(got.nll_difference, 0);
+  EXPECT_EQ(got.nll_difference_error, 0);
+  EXPECT_EQ(got.top1_agreement, 1);
+}
 
 TEST(Perplexity, RefusesATextThatFillsNoWindow) {
   const BackendLimits limits = PerplexityLimits(16, KvType::kF32);
