@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What each weight format costs a model in quality, on text that it was not calibrated on: perplexity, KL divergence, bytes.
 
-  bench/quality.py MODEL --books FOLDER [--program build/dev/bin/edgellm] [--characters 100000] [--name sibling]
+  bench/quality.py MODEL --books FOLDER [--program build/dev/bin/edgellm] [--characters 60000] [--name sibling] [--only ROW ...]
 
 FOLDER holds books.train.jsonl.xz, from which the calibration text is cut (a passage from the middle of every book), and
 books.dev.jsonl, books of other authors that the model was not trained on, from which the scored text is cut (the same number of
@@ -74,7 +74,7 @@ def row_of(name, result):
 
 def to_markdown(report):
     lines = [
-        f"# Quality of {report['model']}", "",
+        f"# Quality of {report['model']}, format by format", "",
         f"{report['scored_tokens']} tokens of held-out books in windows of 512; calibration on {report['calibration']}. "
         f"Perplexity before: {report['perplexity']:.3f} ± {report['perplexity_standard_error']:.3f}, "
         f"{report['weight_bytes']:,} bytes. The error of the loss is that of both models on the same tokens. "
@@ -95,17 +95,20 @@ def main():
     parser.add_argument("model")
     parser.add_argument("--books", type=pathlib.Path, required=True)
     parser.add_argument("--program", default=str(ROOT / "build" / "dev" / "bin" / "edgellm"))
-    parser.add_argument("--characters", type=int, default=100_000)
-    parser.add_argument("--name", default="sibling")
+    parser.add_argument("--characters", type=int, default=60_000)
+    parser.add_argument("--name", default="sibling", help="of the result files")
+    parser.add_argument("--only", nargs="*", help="only these rows, by their whole names")
     arguments = parser.parse_args()
     commit = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], stdout=subprocess.PIPE, text=True)
-    report = {"model": f"the {arguments.name}", "date": datetime.date.today().isoformat(), "commit": commit.stdout.strip(),
+    report = {"model": pathlib.Path(arguments.model).name, "date": datetime.date.today().isoformat(), "commit": commit.stdout.strip(),
               "calibration": "16,384 tokens of the training books"}
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         calibration, evaluation = write_texts(arguments.books, folder, arguments.characters)
         for label, options in variants():
+            if arguments.only and label not in arguments.only:
+                continue
             result = measure(arguments.program, arguments.model, options, folder, calibration, evaluation)
             cost = result["perplexity"]
             report.update(scored_tokens=cost["scored_tokens"], perplexity=cost["before"],
