@@ -1,6 +1,6 @@
 // edgellm bench: what this machine's memory gives, and how much of it a model's decoding uses; prompts, times between
 // tokens, memory. Everything that it prints was measured in the same run.
-#include <cstdlib>
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -103,6 +103,10 @@ Json ToJson(const Report& report) {
   for (const auto& step : r.steps) {
     json["steps"].push_back({{"step", NameOf(step.kind)}, {"ms", step.milliseconds}, {"bytes", step.bytes}});
   }
+  json["prefill_steps"] = Json::array();
+  for (const auto& step : r.prefill_steps) {
+    json["prefill_steps"].push_back({{"step", NameOf(step.kind)}, {"ms_per_token", step.milliseconds}});
+  }
   json["ttft_ms"] = r.ttft_ms;
   json["ttft_prompt_tokens"] = r.ttft_prompt;
   json["itl_ms"] = {{"tokens", r.itl_tokens}, {"p50", r.itl_ms.p50},   {"p95", r.itl_ms.p95},
@@ -136,13 +140,22 @@ std::string ToText(const Report& report) {
     rows.push_back({fmt::format("prefill {}", figure.tokens), SpreadText(figure.tokens_per_second), "", ""});
   }
   text += "\n" + Table(rows);
-  rows = {{"STEP", "MS/TOKEN", "GB/S", "OF THE BANDWIDTH"}};
-  for (const auto& step : r.steps) {
-    const double rate = static_cast<double>(step.bytes) / 1e6 / step.milliseconds;
-    rows.push_back({std::string(NameOf(step.kind)), fmt::format("{:.3f}", step.milliseconds),
-                    fmt::format("{:.2f}", rate), fmt::format("{:.0f} %", 100 * rate / report.read_gb_s())});
+  rows = {{"STEP", "MS/TOKEN", "GB/S", "OF THE BANDWIDTH", "IN PREFILL, MS/TOKEN"}};
+  for (size_t i = 0; i < std::max(r.steps.size(), r.prefill_steps.size()); ++i) {
+    std::vector<std::string> row = {"", "", "", "", ""};
+    if (i < r.steps.size()) {
+      const auto& step = r.steps[i];
+      const double rate = static_cast<double>(step.bytes) / 1e6 / step.milliseconds;
+      row = {std::string(NameOf(step.kind)), fmt::format("{:.3f}", step.milliseconds), fmt::format("{:.2f}", rate),
+             fmt::format("{:.0f} %", 100 * rate / report.read_gb_s()), ""};
+    }
+    if (i < r.prefill_steps.size()) {
+      row[0] = NameOf(r.prefill_steps[i].kind);
+      row[4] = fmt::format("{:.4f}", r.prefill_steps[i].milliseconds);
+    }
+    rows.push_back(row);
   }
-  if (!r.steps.empty()) text += "\n" + Table(rows);
+  text += "\n" + Table(rows);
   text += "\n";
   if (r.ttft_prompt > 0)
     text += fmt::format("time to first token, prompt of {}: {:.1f} ms\n", r.ttft_prompt, r.ttft_ms);

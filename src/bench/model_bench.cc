@@ -99,8 +99,10 @@ class Bench {
   void MeasurePrefill(int tokens) {
     Tell("reading prompts");
     std::vector<double> rates, seconds;
+    StepTimes times;
     for (int round = 0; round <= what_.rounds; ++round) {
       engine_->DropRetained();
+      backend_->SetStepTimes(round == 0 ? nullptr : &times);
       const auto start = Clock::now();
       Submit(tokens, 1);
       NextToken();
@@ -113,6 +115,8 @@ class Bench {
       result_.ttft_prompt = tokens;
       result_.ttft_ms = SpreadOf(seconds).median * 1e3;
     }
+    backend_->SetStepTimes(nullptr);
+    result_.prefill_steps = StepsOf(times, static_cast<double>(tokens) * what_.rounds, 0);
     result_.prefill.push_back({tokens, SpreadOf(rates)});
     ++done_;
   }
@@ -135,20 +139,21 @@ class Bench {
     const uint64_t kv_bytes = KvBytesRead(plan_, context + what_.tokens / 2, element);
     const Spread rate = SpreadOf(rates);
     const auto bytes = static_cast<double>(result_.weight_bytes_per_token + kv_bytes);
-    if (result_.steps.empty()) FillSteps(times, kv_bytes);
+    if (result_.steps.empty())
+      result_.steps = StepsOf(times, static_cast<double>(what_.tokens) * what_.rounds, kv_bytes);
     result_.decode.push_back({context, rate, bytes * rate.median / 1e9});
     ++done_;
   }
 
-  void FillSteps(const StepTimes& times, uint64_t kv_bytes) {
+  std::vector<StepFigure> StepsOf(const StepTimes& times, double tokens, uint64_t kv_bytes) const {
     std::array<uint64_t, kStepKinds> bytes{};
     for (const Step& step : plan_.steps) bytes[static_cast<size_t>(KindOf(step))] += WeightBytes(step, weights_);
     bytes[static_cast<size_t>(StepKind::kAttend)] += kv_bytes;
-    const double forwards = static_cast<double>(what_.tokens) * what_.rounds;
+    std::vector<StepFigure> steps;
     for (size_t i = 0; i < kStepKinds; ++i) {
-      result_.steps.push_back(
-          {static_cast<StepKind>(i), static_cast<double>(times.nanoseconds[i]) / forwards / 1e6, bytes[i]});
+      steps.push_back({static_cast<StepKind>(i), static_cast<double>(times.nanoseconds[i]) / tokens / 1e6, bytes[i]});
     }
+    return steps;
   }
 
   void MeasureInterToken() {

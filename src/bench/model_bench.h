@@ -31,8 +31,8 @@ struct PrefillFigure {
 };
 struct StepFigure {
   StepKind kind{};
-  double milliseconds = 0;  // of one decoded token
-  uint64_t bytes = 0;       // that it reads: weights; keys and values for kAttend
+  double milliseconds = 0;  // of one token
+  uint64_t bytes = 0;       // that a decoded one reads: weights; keys and values for kAttend
 };
 
 struct ModelBenchResult {
@@ -41,9 +41,10 @@ struct ModelBenchResult {
   double load_seconds = 0;  // binding: packing, choosing kernels
   std::vector<DecodeFigure> decode;
   std::vector<PrefillFigure> prefill;
-  std::vector<StepFigure> steps;  // of decoding at the first context
-  int ttft_prompt = 0;            // tokens of the first prompt length
-  double ttft_ms = 0;             // from submitting it to its first token, median
+  std::vector<StepFigure> steps;          // of decoding at the first context
+  std::vector<StepFigure> prefill_steps;  // of a prompt of the last length, for each of its tokens
+  int ttft_prompt = 0;                    // tokens of the first prompt length
+  double ttft_ms = 0;                     // from submitting it to its first token, median
   int itl_tokens = 0;
   Percentiles itl_ms;
   // While those tokens were decoded, after the first of them.
