@@ -37,6 +37,7 @@ static void Quantize(const float* x, int64_t n, int64_t group, int64_t sum_group
                      int8_t* codes, float* scales, int32_t* sums) {
   // Groups are multiples of 16 long or end where the padding with zeros begins.
   const int64_t padded = (n + kCodePadding - 1) / kCodePadding * kCodePadding;
+  F32x16 sum = Set1(0.0f);
   for (int64_t begin = 0; begin < n; begin += group) {
     const int64_t end = begin + group < padded ? begin + group : padded;
     F32x16 highest = Set1(floor);
@@ -47,6 +48,11 @@ static void Quantize(const float* x, int64_t n, int64_t group, int64_t sum_group
     scales[begin / group * interleave] = is_zero ? 0.0f : m / 127.0f;
     for (int64_t i = begin; i < end; i += kLanes) {
       const F32x16 rounded = RoundEven(Mul(Load(x + i), inverse));
+      sum = Add(sum, rounded);  // whole numbers far below 2^24: exact
+      if ((i + kLanes) % sum_group == 0 || i + kLanes >= padded) {
+        sums[i / sum_group * interleave] = static_cast<int32_t>(ReduceAdd(sum));
+        sum = Set1(0.0f);
+      }
       if (interleave == 1) {
         StoreCodes(codes + i, rounded);
         continue;
@@ -55,15 +61,6 @@ static void Quantize(const float* x, int64_t n, int64_t group, int64_t sum_group
       StoreCodes(sixteen, rounded);
       for (int q = 0; q < kLanes; q += 4) __builtin_memcpy(codes + (i + q) * interleave, sixteen + q, 4);
     }
-  }
-  for (int64_t begin = 0; begin < n; begin += sum_group) {
-    const int64_t end = begin + sum_group < padded ? begin + sum_group : padded;
-    int32_t sum = 0;
-    for (int64_t i = begin; i < end; i += 4) {
-      const int8_t* four = codes + i * interleave;
-      sum += four[0] + four[1] + four[2] + four[3];
-    }
-    sums[begin / sum_group * interleave] = sum;
   }
 }
 

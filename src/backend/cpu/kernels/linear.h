@@ -137,22 +137,37 @@ constexpr int64_t kPartFours = 64;  // at most so many times four k
 
 /// What the tokens of one panel have summed so far for kTileBlock tiles: [tile][token of the panel][row 16].
 struct PanelSums {
-  I32x16 dots[kTileBlock][kPanelTokens];  // of the group that is being read
+  I32x16 dots[kTileBlock][kPanelTokens];  // of a group that is not at its end yet
   F32x16 rows[kTileBlock][kPanelTokens];
 };
 
-/// dots (+)= part x activations, for kTokens tokens of a panel from `token` on. A function of its own: whatever else a
-/// caller keeps in registers would push the sums out.
-template <bool kSigned, int kTiles, int kTokens>
-[[gnu::noinline]] static void DotPart(const uint8_t* part, int64_t fours, const int8_t* x, int token, bool first, PanelSums* sums) {
+/// One part of a group for one panel of tokens.
+struct PartTask {
+  const uint8_t* part;
+  int64_t fours;
+  const int8_t* x;       // the panel's codes at the part's first k
+  bool first, last;      // part of its group
+  bool first_group;
+  F32x16 scales[kTileBlock], minus_zeros[kTileBlock];
+  const int32_t* x_sums;  // [token of the panel], of the group
+  const float* x_scales;
+  PanelSums* sums;
+};
+
+/// A part times the activations of kTokens tokens of a panel from `token` on; with the group's last part, the group is added
+/// to the rows. A function of its own: whatever else a caller keeps in registers would push the sums out.
+template <bool kSigned, typename Meaning, int kTiles, int kTokens>
+[[gnu::noinline]] static void DotPart(const PartTask& task, int token) {
+  PanelSums& sums = *task.sums;
   I32x16 dots[kTiles][kTokens];
   EDGELLM_UNROLL
   for (int i = 0; i < kTiles; ++i) {
     EDGELLM_UNROLL
-    for (int t = 0; t < kTokens; ++t) dots[i][t] = first ? ZeroI32() : sums->dots[i][token + t];
+    for (int t = 0; t < kTokens; ++t) dots[i][t] = task.first ? ZeroI32() : sums.dots[i][token + t];
   }
-  x += 4 * token;
-  for (int64_t f = 0; f < fours; ++f) {
+  const uint8_t* part = task.part;
+  const int8_t* x = task.x + 4 * token;
+  for (int64_t f = task.fours; f > 0; --f) {
     Line codes[kTiles];
     EDGELLM_UNROLL
     for (int i = 0; i < kTiles; ++i) codes[i] = LoadLine(part + i * 64);
@@ -168,22 +183,28 @@ template <bool kSigned, int kTiles, int kTokens>
   EDGELLM_UNROLL
   for (int i = 0; i < kTiles; ++i) {
     EDGELLM_UNROLL
-    for (int t = 0; t < kTokens; ++t) sums->dots[i][token + t] = dots[i][t];
+    for (int t = 0; t < kTokens; ++t) {
+      if (!task.last) {
+        sums.dots[i][token + t] = dots[i][t];
+        continue;
+      }
+      const F32x16 y = task.first_group ? Set1(0.0f) : sums.rows[i][token + t];
+      sums.rows[i][token + t] = AddGroup<Meaning>(y, dots[i][t], task.scales[i], task.minus_zeros[i],
+                                                  task.x_sums[token + t], task.x_scales[token + t]);
+    }
   }
 }
 
 /// DotPart for the first `count` tokens of a panel.
-template <bool kSigned, int kTiles>
-static inline void DotPanel(const uint8_t* part, int64_t fours, const int8_t* x, int count, bool first, PanelSums* sums) {
+template <bool kSigned, typename Meaning, int kTiles>
+static inline void DotPanel(const PartTask& task, int count) {
   int token = 0;
-  for (; token + kTokenBlock <= count; token += kTokenBlock) {
-    DotPart<kSigned, kTiles, kTokenBlock>(part, fours, x, token, first, sums);
-  }
+  for (; token + kTokenBlock <= count; token += kTokenBlock) DotPart<kSigned, Meaning, kTiles, kTokenBlock>(task, token);
   if constexpr (kTokenBlock > 4) {
-    for (; token + 4 <= count; token += 4) DotPart<kSigned, kTiles, 4>(part, fours, x, token, first, sums);
+    for (; token + 4 <= count; token += 4) DotPart<kSigned, Meaning, kTiles, 4>(task, token);
   }
-  for (; token + 2 <= count; token += 2) DotPart<kSigned, kTiles, 2>(part, fours, x, token, first, sums);
-  for (; token < count; ++token) DotPart<kSigned, kTiles, 1>(part, fours, x, token, first, sums);
+  for (; token + 2 <= count; token += 2) DotPart<kSigned, Meaning, kTiles, 2>(task, token);
+  for (; token < count; ++token) DotPart<kSigned, Meaning, kTiles, 1>(task, token);
 }
 
 /// kTiles tiles for all tokens, group by group: a part of the group is unpacked once and serves every panel of tokens. What
@@ -196,13 +217,15 @@ static void PanelTiles(const PackedMatrix& m, int64_t tile, const LinearInput& i
   PanelSums* sums = reinterpret_cast<PanelSums*>(scratch + kPartFours * kTileBlock * 64);
   const int64_t group_lines = m.group / kPerLine > 0 ? m.group / kPerLine : 1;
   const uint8_t* line = m.codes + tile * m.blocks * 64;
+  PartTask task;
+  task.part = part;
   for (int64_t g = 0; g < m.groups; ++g) {
     const int64_t begin = g * group_lines, end = g + 1 == m.groups ? m.blocks : begin + group_lines;
-    F32x16 scales[kTiles], minus_zeros[kTiles];
     for (int i = 0; i < kTiles; ++i) {
-      scales[i] = LoadScales<Meaning::kF16Scales>(m.scales, (tile + i) * m.groups + g);
-      minus_zeros[i] = LoadMinusZeros<Meaning>(m, (tile + i) * m.groups + g);
+      task.scales[i] = LoadScales<Meaning::kF16Scales>(m.scales, (tile + i) * m.groups + g);
+      task.minus_zeros[i] = LoadMinusZeros<Meaning>(m, (tile + i) * m.groups + g);
     }
+    task.first_group = g == 0;
     for (int64_t at = begin; at < end; at += kPartLines) {
       const int64_t lines = end - at < kPartLines ? end - at : kPartLines;
       for (int i = 0; i < kTiles; ++i) {
@@ -212,23 +235,17 @@ static void PanelTiles(const PackedMatrix& m, int64_t tile, const LinearInput& i
           UnpackLine<Lines>(LoadLine(from), part + (l * Lines::kPlanes * kTiles + i) * 64, kTiles * 64);
         }
       }
+      task.fours = lines * Lines::kPlanes;
+      task.first = at == begin;
+      task.last = at + lines == end;
       for (int64_t token = 0; token < tokens; token += kPanelTokens) {
-        const int64_t panel = token / kPanelTokens, left = tokens - token;
-        const int count = left < kPanelTokens ? static_cast<int>(left) : kPanelTokens;
-        PanelSums* own = sums + panel;
-        const int8_t* x = in.codes + static_cast<size_t>(panel) * in.code_stride + at * kPerLine * kPanelTokens;
-        DotPanel<Lines::kSigned, kTiles>(part, lines * Lines::kPlanes, x, count, at == begin, own);
-        if (at + lines < end) continue;
-        const size_t first = static_cast<size_t>(panel) * in.group_stride;
-        const int32_t* x_sums = in.sums + first + static_cast<size_t>(g * kPanelTokens);
-        const float* x_scales = in.scales + first + static_cast<size_t>(g * in.scale_step * kPanelTokens);
-        for (int t = 0; t < count; ++t) {
-          EDGELLM_UNROLL
-          for (int i = 0; i < kTiles; ++i) {
-            const F32x16 y = g == 0 ? Set1(0.0f) : own->rows[i][t];
-            own->rows[i][t] = AddGroup<Meaning>(y, own->dots[i][t], scales[i], minus_zeros[i], x_sums[t], x_scales[t]);
-          }
-        }
+        const auto panel = static_cast<size_t>(token / kPanelTokens);
+        task.x = in.codes + panel * in.code_stride + at * kPerLine * kPanelTokens;
+        task.x_sums = in.sums + panel * in.group_stride + g * kPanelTokens;
+        task.x_scales = in.scales + panel * in.group_stride + g * in.scale_step * kPanelTokens;
+        task.sums = sums + panel;
+        const int64_t left = tokens - token;
+        DotPanel<Lines::kSigned, Meaning, kTiles>(task, left < kPanelTokens ? static_cast<int>(left) : kPanelTokens);
       }
     }
   }
