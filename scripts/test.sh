@@ -3,11 +3,11 @@
 #
 #   scripts/test.sh            the development build, every test
 #   scripts/test.sh fast       the development build, the fast tests only (under a minute)
-#   scripts/test.sh asan       fast tests under the address and undefined-behaviour sanitizers
+#   scripts/test.sh asan       fast tests and damaged files under the address and undefined-behaviour sanitizers
 #   scripts/test.sh tsan       tests of what runs in threads, under the thread sanitizer
 #   scripts/test.sh arm64      cross build, fast kernel and model tests under qemu, with and without the dot product extension
 #   scripts/test.sh fuzz [S]   every fuzz target for S seconds (default 60)
-#   scripts/test.sh all        dev, arm64, and asan for what computes: what CI runs
+#   scripts/test.sh all        dev, arm64, asan, tsan: what CI runs
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/packages.sh
@@ -31,11 +31,11 @@ run_dev() {
   ctest --preset dev -j "$(nproc)" "$@"
 }
 
-# run_asan [LAYER...]: all of them, or the tests of some.
 run_asan() {
-  build asan "${@/%/_fast_test}"
-  # The program's own end-to-end tests drive terminals against the clock: they run in the development build.
+  build asan
+  # The program's other end-to-end tests drive terminals against the clock: they run in the development build.
   ctest --preset asan -j "$(nproc)" -E '^cli_'
+  ctest --test-dir build/asan -R '^cli_damage$' --output-on-failure
 }
 
 run_tsan() {
@@ -90,6 +90,7 @@ case $mode in
   all)
     run_dev
     run_arm64
-    run_asan base quant plan backend engine e2e
+    run_asan
+    run_tsan
     ;;
 esac

@@ -1,5 +1,5 @@
-// Model to GGUF, so that peers can read the same weights. Weights whose values the type can hold (int8 and int4 codes in Q8_0
-// and Q4_0, ternary codes in TQ2_0) keep every code; others are rounded to the nearest.
+// Model to GGUF, so that peers can read the same weights. Weights whose values the type can hold (int8 and int4 codes
+// in Q8_0 and Q4_0, ternary codes in TQ2_0) keep every code; others are rounded to the nearest.
 #pragma once
 
 #include <filesystem>
