@@ -19,6 +19,7 @@
 #include "app/verbs.h"
 #include "base/error.h"
 #include "base/worker_pool.h"
+#include "bench/endpoint.h"
 #include "bench/model_bench.h"
 #include "bench/random_model.h"
 #include "bench/read_bandwidth.h"
@@ -34,7 +35,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct Arguments {
-  std::string model, shape, format = "int4-g128", head = "int8-g128", save;
+  std::string model, shape, format = "int4-g128", head = "int8-g128", save, endpoint, api_key;
   ModelBenchOptions what;
   BackendArguments backend;
   bool json = false;
@@ -68,6 +69,11 @@ std::vector<std::pair<int, Spread>> Bandwidths(int threads) {
 
 Json ToJson(const Spread& spread) {
   return {{"min", spread.min}, {"median", spread.median}, {"max", spread.max}};
+}
+
+Json ItlJson(const Percentiles& itl, int count) {
+  return {{"tokens", count}, {"p50", itl.p50},   {"p95", itl.p95},
+          {"p99", itl.p99},  {"p999", itl.p999}, {"max", itl.max}};
 }
 
 struct Report {
@@ -109,8 +115,7 @@ Json ToJson(const Report& report) {
   }
   json["ttft_ms"] = r.ttft_ms;
   json["ttft_prompt_tokens"] = r.ttft_prompt;
-  json["itl_ms"] = {{"tokens", r.itl_tokens}, {"p50", r.itl_ms.p50},   {"p95", r.itl_ms.p95},
-                    {"p99", r.itl_ms.p99},    {"p999", r.itl_ms.p999}, {"max", r.itl_ms.max}};
+  json["itl_ms"] = ItlJson(r.itl_ms, r.itl_tokens);
   json["rss_mb"] = static_cast<double>(r.peak_resident_bytes) / 1e6;
   json["allocations"] = r.allocations;
   json["page_faults"] = {{"minor", r.minor_faults}, {"major", r.major_faults}};
@@ -169,6 +174,60 @@ std::string ToText(const Report& report) {
   return text + fmt::format("peak memory: {}\n", HumanBytes(r.peak_resident_bytes));
 }
 
+Json ToJson(const EndpointResult& r, const std::string& model) {
+  Json json = {{"endpoint", r.url}, {"api", r.api}, {"server", r.server}, {"model", model}};
+  json["decode"] = Json::array();
+  json["prefill"] = Json::array();
+  for (const auto& figure : r.figures) {
+    json["decode"].push_back({{"context", figure.prompt_tokens},
+                              {"tokens", figure.generated_tokens},
+                              {"tok_s", ToJson(figure.decode_tok_s)}});
+    json["prefill"].push_back({{"tokens", figure.prompt_tokens},
+                               {"tok_s", ToJson(figure.prompt_tok_s)},
+                               {"ttft_ms", ToJson(figure.ttft_ms)}});
+  }
+  json["ttft_ms"] = r.figures.empty() ? 0 : r.figures.front().ttft_ms.median;
+  json["itl_ms"] = ItlJson(r.itl_ms, r.pieces);
+  return json;
+}
+
+std::string ToText(const EndpointResult& r, const std::string& model) {
+  std::string text = fmt::format("{} ({} {}), model {}\n\n", r.url, r.api, r.server, model);
+  std::vector<std::vector<std::string>> rows = {
+      {"PROMPT", "TIME TO FIRST TOKEN, MS", "PROMPT TOKENS/S", "DECODED TOKENS/S"}};
+  for (const auto& figure : r.figures) {
+    rows.push_back({fmt::format("{} tokens", figure.prompt_tokens), SpreadText(figure.ttft_ms),
+                    SpreadText(figure.prompt_tok_s), SpreadText(figure.decode_tok_s)});
+  }
+  return text + Table(rows) +
+         fmt::format("\ntime between pieces over {}: p50 {:.3f}, p95 {:.3f}, p99 {:.3f}, p99.9 {:.3f}, max {:.3f} ms\n",
+                     r.pieces, r.itl_ms.p50, r.itl_ms.p95, r.itl_ms.p99, r.itl_ms.p999, r.itl_ms.max);
+}
+
+void BenchEndpoint(const Arguments& arguments) {
+  if (arguments.model.empty()) {
+    Fail(ErrorCode::kInvalidArgument,
+         "--endpoint needs the name that the model has there: edgellm bench NAME --endpoint URL");
+  }
+  EndpointOptions options;
+  options.url = arguments.endpoint;
+  options.model = arguments.model;
+  options.api_key = arguments.api_key;
+  options.prompts = arguments.what.prefills;
+  options.tokens = arguments.what.tokens;
+  options.repetitions = arguments.what.rounds;
+  EndpointResult result;
+  {
+    ProgressBar bar(ProgressBar::Unit::kCount);
+    result = MeasureEndpoint(options, bar.callback());
+  }
+  if (arguments.json) {
+    WriteJson(ToJson(result, arguments.model));
+  } else {
+    WriteOutput(ToText(result, arguments.model));
+  }
+}
+
 Model Subject(const Arguments& arguments) {
   if (arguments.model.empty() == arguments.shape.empty()) {
     Fail(ErrorCode::kInvalidArgument, "give either a model or --shape with the name of one");
@@ -203,6 +262,7 @@ void Save(const Model& model, const std::filesystem::path& path) {
 }
 
 void RunBench(const Arguments& arguments) {
+  if (!arguments.endpoint.empty()) return BenchEndpoint(arguments);
   const Model model = Subject(arguments);
   if (!arguments.save.empty()) return Save(model, arguments.save);
   Report report;
@@ -224,13 +284,16 @@ void RunBench(const Arguments& arguments) {
 void AddBench(CLI::App& app) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App* verb = app.add_subcommand("bench", "Measure a model's speed against what the machine's memory gives");
-  verb->add_option("MODEL", arguments->model, "name, file or folder");
+  verb->add_option("MODEL", arguments->model, "name, file or folder; with --endpoint the name that the server knows");
   verb->add_option("--shape", arguments->shape,
                    "random weights of this shape instead: " + fmt::format("{}", fmt::join(ShapeNames(), ", ")) +
                        "; NAME-llama for a plain Llama of these sizes");
   verb->add_option("--format", arguments->format, "with --shape: format of the layers")->capture_default_str();
   verb->add_option("--head", arguments->head, "with --shape: format of embedding and head")->capture_default_str();
   verb->add_option("--save", arguments->save, "only write the model: FILE.edgellm or FILE.gguf");
+  verb->add_option("--endpoint", arguments->endpoint,
+                   "measure MODEL on a server instead: one that speaks Ollama's API or OpenAI's");
+  verb->add_option("--api-key", arguments->api_key, "with --endpoint, where the server wants one");
   verb->add_option("--contexts", arguments->what.contexts, "positions filled when decoding is measured")
       ->delimiter(',')
       ->capture_default_str();

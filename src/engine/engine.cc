@@ -67,7 +67,10 @@ struct Engine::State {
     for (auto* column : {&batch_tokens, &positions, &sequences}) column->reserve(tokens);
     logit_rows.reserve(rows);
     sampling.reserve(rows);
-    running.reserve(rows);
+    for (auto* list : {&running, &finished}) list->reserve(rows);
+    progress.reserve(rows);
+    shares.reserve(rows);
+    sampled_sequences.reserve(rows);
     events.reserve(2 * rows);
     pages_per_sequence = PagesFor(options.context);
     pages.resize(rows * static_cast<size_t>(pages_per_sequence));
@@ -199,7 +202,8 @@ void Engine::State::Retire(Sequence& sequence, bool retain) {
   if (retain) {
     DropRetained();
     retained_pages = std::move(sequence.pages);
-    retained_tokens.assign(sequence.tokens.begin(), sequence.tokens.begin() + sequence.computed);
+    retained_tokens = std::move(sequence.tokens);
+    retained_tokens.resize(static_cast<size_t>(sequence.computed));
   } else {
     for (int32_t page : sequence.pages) pool.Release(page);
   }
