@@ -8,8 +8,10 @@
 #include <nlohmann/json.hpp>
 
 #include "app/progress_bar.h"
+#include "app/terminal.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/realtime.h"
 #include "convert/gguf.h"
 #include "convert/gguf_config.h"
 #include "convert/huggingface.h"
@@ -26,10 +28,15 @@ void AddBackendOptions(CLI::App& verb, BackendArguments* arguments) {
                   "CPU instruction set (scalar, avx2, avx512, neon, neon-dotprod); default: the best");
   verb.add_option("--threads", arguments->threads, "CPU threads; default: one per core")
       ->check(CLI::Range(0, 4096).description(""));
+  verb.add_flag("--realtime", arguments->realtime,
+                "lock memory and run before other processes, where the system allows it; leave it a core (--threads)");
   verb.add_option("--kv", arguments->kv, "how keys and values are stored: auto, f32 or f16")->capture_default_str();
 }
 
 RuntimeOptions ToRuntimeOptions(const BackendArguments& arguments, int context) {
+  if (arguments.realtime) {
+    for (const std::string& refused : EnterRealtime()) WriteNote("--realtime: " + refused);
+  }
   RuntimeOptions options;
   options.backend = arguments.backend;
   options.backend_options.isa = arguments.isa;

@@ -17,11 +17,13 @@ namespace edgellm::app {
 struct BackendArguments {
   std::string backend = "auto", isa, kv = "auto";
   int threads = 0;
+  bool realtime = false;
 };
 
-/// --backend --isa --threads --kv
+/// --backend --isa --threads --kv --realtime
 void AddBackendOptions(CLI::App& verb, BackendArguments* arguments);
 
+/// Enters real-time scheduling first where that was asked for, with a note where the system refuses it.
 RuntimeOptions ToRuntimeOptions(const BackendArguments& arguments, int context);
 
 /// Resolves `model` by the store and loads it, with a progress bar.

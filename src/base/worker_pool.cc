@@ -1,9 +1,10 @@
 // See worker_pool.h.
 #include "base/worker_pool.h"
 
-#include <algorithm>
 #include <pthread.h>
 #include <sched.h>
+
+#include "base/processors.h"
 
 namespace edgellm {
 namespace {
@@ -29,32 +30,19 @@ void AwaitChange(const std::atomic<uint32_t>& value, uint32_t old) {
   while (value.load(std::memory_order_acquire) == old) value.wait(old, std::memory_order_acquire);
 }
 
-std::vector<int> ProcessorList() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  std::vector<int> processors;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) {
-    for (int i = 0; i < CPU_SETSIZE; ++i) {
-      if (CPU_ISSET(i, &set)) processors.push_back(i);
-    }
-  }
-  if (processors.empty()) processors.push_back(0);
-  return processors;
-}
-
 }  // namespace
 
 int UsableProcessors() {
-  return static_cast<int>(ProcessorList().size());
+  return ChooseProcessors().recommended;
 }
 
 WorkerPool::WorkerPool(int threads) {
-  const std::vector<int> processors = ProcessorList();
-  size_ = threads > 0 ? threads : static_cast<int>(processors.size());
+  const ProcessorChoice processors = ChooseProcessors();
+  size_ = threads > 0 ? threads : processors.recommended;
   // The calling thread is left unpinned: it belongs to the caller. The others keep to the processors after the first.
-  const bool pin = size_ > 1 && size_ <= static_cast<int>(processors.size());
+  const bool pin = size_ > 1 && size_ <= static_cast<int>(processors.order.size());
   for (int worker = 1; worker < size_; ++worker) {
-    const int processor = pin ? processors[static_cast<size_t>(worker)] : -1;
+    const int processor = pin ? processors.order[static_cast<size_t>(worker)] : -1;
     threads_.emplace_back([this, worker, processor] { WorkerMain(worker, processor); });
   }
 }

@@ -10,7 +10,7 @@
 
 namespace edgellm {
 
-/// How many processors this process may run on (its affinity mask, not the machine's count).
+/// How many processors work is spread over when nobody says (base/processors.h).
 int UsableProcessors();
 
 /// The part [first, last) of `total` items that falls to `worker` of `workers`: contiguous, as even as can be.

@@ -51,6 +51,13 @@ class Answers(ProgramTest):
         self.assertEqual(count("Hello"), len("\x01user\nHello\x01\n\x01assistant\n"))
         self.assertEqual(count("Hello", "--system", "Be"), len("\x01system\nBe\x01\n\x01user\nHello\x01\n\x01assistant\n"))
 
+    def test_realtime_changes_no_answer_and_says_what_it_cannot_have(self):
+        expected = self.succeed("run", self.model, "Hello", "-n", "5", "--seed", "3")
+        done = self.run_program("run", self.model, "Hello", "-n", "5", "--seed", "3", "--realtime", "--threads", "1")
+        self.assertEqual((done.returncode, done.stdout), (0, expected))
+        for line in done.stderr.decode().splitlines():
+            self.assertRegex(line, r"^note: --realtime: .*: raise `ulimit")
+
     def test_stop_strings_never_show(self):
         whole = self.succeed("run", self.model, "Hello", "-n", "200", "--seed", "3").decode()
         for length in (1, 3, 7):  # of tokens that are bytes: these lie across tokens
