@@ -21,6 +21,18 @@ STORIES = SHARED / "stories260k" / "stories260K.bin"
 
 needs_shared_data = unittest.skipUnless(STORIES.exists(), "needs the shared test data")
 
+def has_terminals():
+    """Bare chroots have no pseudo-terminals."""
+    try:
+        for descriptor in pty.openpty():
+            os.close(descriptor)
+        return True
+    except OSError:
+        return False
+
+
+needs_terminal = unittest.skipUnless(has_terminals(), "this system has no pseudo-terminals (is /dev/pts mounted?)")
+
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"

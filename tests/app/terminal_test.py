@@ -4,12 +4,13 @@ import os
 import signal
 import unittest
 
-from program import ProgramTest, Terminal, make_model
+from program import ProgramTest, Terminal, make_model, needs_terminal
 
 PROMPT = r">>> "
 # What the model says is arbitrary; so turns are told apart by what is drawn around them.
 
 
+@needs_terminal
 class Conversation(ProgramTest):
     def setUp(self):
         super().setUp()
