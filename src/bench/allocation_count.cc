@@ -10,6 +10,11 @@ namespace {
 
 std::atomic<uint64_t> allocations{0};
 
+}  // namespace
+
+#if !defined(EDGELLM_SANITIZED)
+namespace {
+
 void* Allocate(std::size_t bytes, std::size_t alignment) {
   allocations.fetch_add(1, std::memory_order_relaxed);
   if (bytes == 0) bytes = 1;
@@ -44,6 +49,8 @@ void operator delete(void* memory, std::align_val_t) noexcept {
 void operator delete(void* memory, std::size_t, std::align_val_t) noexcept {
   std::free(memory);
 }
+
+#endif
 
 namespace edgellm {
 

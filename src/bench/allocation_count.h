@@ -5,7 +5,8 @@
 
 namespace edgellm {
 
-/// Calls of operator new in this process so far, by all threads. Linking this in replaces the global operators.
+/// Calls of operator new in this process so far, by all threads. Linking this in replaces the global operators. 0 in builds
+/// with sanitizers, which bring operators of their own.
 uint64_t AllocationCount();
 
 }  // namespace edgellm
