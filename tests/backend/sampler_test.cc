@@ -55,19 +55,19 @@ std::map<int32_t, double> Distribution(std::vector<float> logits, const Sampling
 }
 
 void ExpectDrawsFollow(const SamplingParameters& parameters, const std::vector<float>& logits,
-                       const std::vector<int32_t>& recent = {}, const std::vector<TokenBias>& bias = {}) {
-  constexpr int kDraws = 40000;
+                       const std::vector<int32_t>& recent = {}, const std::vector<TokenBias>& bias = {},
+                       int draws = 40000) {
   Sampler sampler(static_cast<int>(logits.size()));
   SamplingRow row{.parameters = &parameters, .recent = recent, .bias = bias, .draw = 0};
   const auto expected = Distribution(logits, row);
   std::map<int32_t, int> seen;
-  for (int i = 0; i < kDraws; ++i) {
+  for (int i = 0; i < draws; ++i) {
     row.draw = static_cast<uint64_t>(i);
     ++seen[sampler.Sample(logits, row).token];
   }
   double chi_squared = 0;
   for (const auto& [token, probability] : expected) {
-    const double mean = probability * kDraws;
+    const double mean = probability * draws;
     chi_squared += (seen[token] - mean) * (seen[token] - mean) / std::max(mean, 1e-9);
   }
   for (const auto& [token, count] : seen)
@@ -137,15 +137,16 @@ TEST(Sampler, GreedyTakesTheLowestIdOfEquals) {
 }
 
 TEST(Sampler, LargeVocabulariesAreSearchedInBlocks) {
+  constexpr int kDraws = 3000;  // each looks at the whole vocabulary
   auto logits = SomeLogits(6000, 8);
   SamplingParameters p = Plain();
   p.top_k = 12;
-  ExpectDrawsFollow(p, logits);
+  ExpectDrawsFollow(p, logits, {}, {}, kDraws);
   // Many equals across blocks: the lowest ids of them belong to the first twelve.
   for (size_t i = 0; i < logits.size(); i += 100) logits[i] = 9.0f;
-  ExpectDrawsFollow(p, logits);
+  ExpectDrawsFollow(p, logits, {}, {}, kDraws);
   p.top_k = 23;  // of 24 blocks
-  ExpectDrawsFollow(p, logits);
+  ExpectDrawsFollow(p, logits, {}, {}, kDraws);
   p.temperature = 0;
   EXPECT_EQ(Sampler(6000).Sample(logits, {.parameters = &p, .recent = {}, .bias = {}, .draw = 9}).token, 0);
 }
