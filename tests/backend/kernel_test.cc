@@ -212,6 +212,20 @@ TEST_P(EachKernels, QuantizeEqualsThePlainForm) {
   }
 }
 
+TEST_P(EachKernels, QuantizeOfNoNumbersStaysWithinItsTypes) {
+  std::vector<float> x(64, 1.0f);
+  x[3] = NAN;
+  x[20] = INFINITY;
+  x[40] = -INFINITY;
+  std::vector<int8_t> codes(64);
+  std::vector<float> scales(4);
+  std::vector<int32_t> sums(4);
+  for (int64_t group : {16, 32, 64}) {
+    GetParam()->quantize(x.data(), 64, group, group, 0.0f, 1, codes.data(), scales.data(), sums.data());
+    for (int64_t g = 0; g * group < 64; ++g) EXPECT_LE(std::abs(sums[static_cast<size_t>(g)]), 127 * 64);
+  }
+}
+
 TEST_P(EachKernels, NormIsAccurateAndEqualToScalar) {
   const KernelTable& scalar = ChooseKernels("scalar");
   for (int64_t n : {16, 24, 64, 576}) {

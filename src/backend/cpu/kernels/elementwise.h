@@ -48,9 +48,10 @@ static void Quantize(const float* x, int64_t n, int64_t group, int64_t sum_group
     scales[begin / group * interleave] = is_zero ? 0.0f : m / 127.0f;
     for (int64_t i = begin; i < end; i += kLanes) {
       const F32x16 rounded = RoundEven(Mul(Load(x + i), inverse));
-      sum = Add(sum, rounded);  // whole numbers far below 2^24: exact
+      sum = Add(sum, Min(Max(rounded, Set1(-127.0f)), Set1(127.0f)));  // whole numbers far below 2^24: exact
       if ((i + kLanes) % sum_group == 0 || i + kLanes >= padded) {
-        sums[i / sum_group * interleave] = static_cast<int32_t>(ReduceAdd(sum));
+        const float total = ReduceAdd(sum);
+        sums[i / sum_group * interleave] = total == total ? static_cast<int32_t>(total) : 0;  // NaN is no whole number
         sum = Set1(0.0f);
       }
       if (interleave == 1) {
