@@ -4,7 +4,6 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
-#include <optional>
 #include <string>
 #include <unistd.h>
 
@@ -27,7 +26,6 @@
 #include "commit.h"
 #include "convert/export_gguf.h"
 #include "model/model_file.h"
-#include "serve/model_store.h"
 
 namespace edgellm::app {
 namespace {

@@ -34,14 +34,14 @@ static inline I32x16 Dot(I32x16 sum, Line codes, Line x) {
   return DotCodes(sum, codes, x);
 }
 
-/// sum + one line against one token's codes, plane by plane; the next four codes lie kStep bytes on.
-template <typename Lines, int kStep, int kPlane = 0>
+/// sum + one line against one token's codes, plane by plane.
+template <typename Lines, int kPlane = 0>
 static inline I32x16 DotLine(I32x16 sum, Line line, const int8_t* x) {
   if constexpr (kPlane == Lines::kPlanes) {
     return sum;
   } else {
-    sum = Dot<Lines::kSigned>(sum, Lines::template Codes<kPlane>(line), Broadcast4(x + kPlane * kStep));
-    return DotLine<Lines, kStep, kPlane + 1>(sum, line, x);
+    sum = Dot<Lines::kSigned>(sum, Lines::template Codes<kPlane>(line), Broadcast4(x + kPlane * 4));
+    return DotLine<Lines, kPlane + 1>(sum, line, x);
   }
 }
 
@@ -114,13 +114,13 @@ static inline void DecodeTile(const PackedMatrix& m, int64_t tile, const LinearI
       EDGELLM_UNROLL
       for (int c = 0; c < kChains; ++c) {
         Prefetch(line + kPrefetchAhead);
-        sums[c] = DotLine<Lines, 4>(sums[c], LoadLine(line), x);
+        sums[c] = DotLine<Lines>(sums[c], LoadLine(line), x);
         line += 64;
         x += kPerLine;
       }
     }
     for (; left > 0; --left) {
-      sums[0] = DotLine<Lines, 4>(sums[0], LoadLine(line), x);
+      sums[0] = DotLine<Lines>(sums[0], LoadLine(line), x);
       line += 64;
       x += kPerLine;
     }
