@@ -2,13 +2,15 @@
 
 add_library(edgellm_flags INTERFACE)
 # No contraction: a*b+c is fused only where the source says so. The kernels promise the same bits on every instruction set.
-target_compile_options(edgellm_flags INTERFACE -Wall -Wextra -Wshadow -Wnon-virtual-dtor -ffp-contract=off)
+target_compile_options(edgellm_flags INTERFACE
+  $<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wshadow;-Wnon-virtual-dtor;-ffp-contract=off>
+  $<$<COMPILE_LANGUAGE:CUDA>:-fmad=false;-lineinfo;--expt-relaxed-constexpr>)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
   # GCC 12 sees overlapping copies in its own std::string (GCC bug 105329).
-  target_compile_options(edgellm_flags INTERFACE -Wno-restrict)
+  target_compile_options(edgellm_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-restrict>)
 endif()
 if(EDGELLM_WERROR)
-  target_compile_options(edgellm_flags INTERFACE -Werror)
+  target_compile_options(edgellm_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Werror> $<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings>)
 endif()
 target_include_directories(edgellm_flags INTERFACE ${PROJECT_SOURCE_DIR}/src)
 target_compile_definitions(edgellm_flags INTERFACE EDGELLM_VERSION="${PROJECT_VERSION}")

@@ -36,11 +36,11 @@ inline std::unique_ptr<Backend> Bind(const Model& model, const Target& target, c
 
 /// Logits of every position of `ids`, in one forward: [position][vocab].
 inline std::vector<std::vector<float>> AllLogits(const Model& model, const Target& target,
-                                                 const std::vector<int32_t>& ids) {
+                                                 const std::vector<int32_t>& ids, KvType kv = KvType::kF32) {
   const int count = static_cast<int>(ids.size()), pages = (count + kPageTokens - 1) / kPageTokens;
   const auto backend =
       Bind(model, target,
-           {.batch_tokens = count, .logit_rows = count, .pages = pages, .context = count, .kv = KvType::kF32});
+           {.batch_tokens = count, .logit_rows = count, .pages = pages, .context = count, .kv = kv});
   std::vector<int32_t> positions(ids.size()), sequences(ids.size(), 0), table(static_cast<size_t>(pages));
   std::iota(positions.begin(), positions.end(), 0);
   std::iota(table.rbegin(), table.rend(), 0);
@@ -85,9 +85,8 @@ inline std::map<RequestId, std::vector<int32_t>> RunAll(Engine& engine) {
 }
 
 inline std::vector<int32_t> Greedy(const Model& model, const Target& target, const std::vector<int32_t>& prompt,
-                                   int tokens) {
-  auto engine = MakeEngine(model, target, {.context = static_cast<int>(prompt.size()) + tokens + 1, .batch_tokens = 64},
-                           KvType::kF32);
+                                   int tokens, KvType kv = KvType::kF32) {
+  auto engine = MakeEngine(model, target, {.context = static_cast<int>(prompt.size()) + tokens + 1, .batch_tokens = 64}, kv);
   const RequestId id = engine->Submit(GreedyRequest(prompt, tokens));
   return RunAll(*engine)[id];
 }

@@ -1,0 +1,323 @@
+// The CUDA backend: walks a bound plan's phases by launching kernels, from captured graphs for small batches.
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <map>
+#include <tuple>
+
+#include <fmt/format.h>
+
+#include "backend/backend.h"
+#include "backend/cuda/bound_plan.h"
+#include "backend/sampler.h"
+#include "base/error.h"
+#include "quant/activation.h"
+
+namespace edgellm {
+namespace cuda {
+namespace {
+
+struct Stream {
+  cudaStream_t value = nullptr;
+  Stream() { Check(cudaStreamCreateWithFlags(&value, cudaStreamNonBlocking), "making a stream"); }
+  ~Stream() {
+    if (value != nullptr) cudaStreamDestroy(value);
+  }
+  Stream(const Stream&) = delete;
+};
+
+struct Event {
+  cudaEvent_t value = nullptr;
+  Event() { Check(cudaEventCreate(&value), "making an event"); }
+  ~Event() { cudaEventDestroy(value); }
+  Event(const Event&) = delete;
+};
+
+/// A captured forward.
+struct Graph {
+  cudaGraphExec_t value = nullptr;
+  Graph() = default;
+  ~Graph() {
+    if (value != nullptr) cudaGraphExecDestroy(value);
+  }
+  Graph(Graph&& other) noexcept : value(std::exchange(other.value, nullptr)) {}
+};
+
+/// How the input of one part is prepared.
+PrepareTask InputOf(const LinearPhase& phase, const LinearPart& part) {
+  PrepareTask task = phase.input;
+  const PackedMatrix& m = part.matrix;
+  if (m.data == nullptr) {
+    task.normed = phase.normed;
+    return task;
+  }
+  const bool ternary = m.codes == Codes::kTernary;
+  task.group = ternary ? 0 : m.group;
+  task.floor = ternary ? kTernaryActivationFloor : 0.0f;
+  task.sums = m.zeros != nullptr;
+  // Whole pieces of weights: 64, 128 or 256 values of k, or what is left of the last when it is prepared.
+  const int piece = 2 * ChunkK(m.codes);
+  task.out.blocks = (task.cols + piece - 1) / piece * piece / kBlockK;
+  task.out.groups = task.group == 0 ? 1 : (task.cols + task.group - 1) / task.group;
+  return task;
+}
+
+bool SamePreparation(const PrepareTask& a, const PrepareTask& b) {
+  return a.normed == b.normed && a.group == b.group && a.floor == b.floor && a.sums == b.sums && a.out.blocks == b.out.blocks;
+}
+
+class CudaBackend final : public Backend {
+ public:
+  CudaBackend(const Plan& plan, std::span<const WeightView> weights, const BackendLimits& limits)
+      : plan_(plan),
+        limits_(limits),
+        facts_(OpenDevice()),
+        bound_(BindPlan(plan_, weights, limits, stream_.value)),
+        sampler_(plan.vocab) {
+    const auto tokens = static_cast<size_t>(std::max(limits.batch_tokens, limits.logit_rows) + 63) / 64 * 64;
+    slots_ = tokens;
+    staged_ = PinnedBuffer(4 * tokens * sizeof(int32_t));
+    pages_ = PinnedBuffer(tokens * static_cast<size_t>(bound_.staging.pages_per_sequence) * sizeof(int32_t));
+    logits_ = PinnedBuffer(static_cast<size_t>(limits.logit_rows) * static_cast<size_t>(plan.vocab) * sizeof(float));
+    likeliest_ = PinnedBuffer(tokens * sizeof(int32_t));
+    best_ = DeviceBuffer(tokens * (sizeof(uint64_t) + sizeof(uint32_t) + sizeof(int32_t)));
+    sampled_.resize(static_cast<size_t>(limits.logit_rows));
+    chained_ = facts_.major >= 9;
+  }
+
+  ~CudaBackend() override { cudaStreamSynchronize(stream_.value); }
+
+  void Forward(const Batch& batch) override {
+    const int tokens = static_cast<int>(batch.tokens.size()), rows = static_cast<int>(batch.logit_rows.size());
+    const bool greedy = !batch.sampling.empty() && std::all_of(batch.sampling.begin(), batch.sampling.end(), IsGreedy);
+    const int bucket = BucketOf(tokens), row_bucket = std::min(BucketOf(rows), static_cast<int>(slots_));
+    StageBatch(batch, bucket, row_bucket);
+    if (times_ != nullptr) {
+      RunTimed(bucket, row_bucket, greedy);
+    } else if (bucket <= kLargestGraph && row_bucket <= kLargestGraph) {
+      Check(cudaGraphLaunch(GraphFor(bucket, row_bucket, greedy), stream_.value), "launching a forward");
+    } else {
+      Enqueue(bucket, row_bucket, greedy);
+    }
+    Collect(batch, rows, greedy);
+  }
+
+  std::span<const SampledToken> Sampled() const override { return {sampled_.data(), sampled_rows_}; }
+
+  std::span<const float> LogitsOf(int logit_row) const override {
+    const auto vocab = static_cast<size_t>(plan_.vocab);
+    return {logits_.as<float>() + static_cast<size_t>(logit_row) * vocab, vocab};
+  }
+
+  void CopyPages(std::span<const std::pair<int32_t, int32_t>> pages) override {
+    if (pages.empty()) return;
+    std::vector<int2> list;
+    for (const auto& [from, to] : pages) list.push_back({from, to});
+    DeviceBuffer on_device(list.size() * sizeof(int2));
+    Check(cudaMemcpy(on_device.as<int2>(), list.data(), on_device.size(), cudaMemcpyHostToDevice), "copying page ids");
+    LaunchCopyPages(bound_.cache, bound_.layer_bytes, plan_.layers, bound_.page_bytes, on_device.as<int2>(),
+                    static_cast<int>(list.size()), stream_.value);
+    Check(cudaStreamSynchronize(stream_.value), "copying pages");
+  }
+
+  BackendInfo Describe() const override {
+    return {.name = "cuda",
+            .isa = fmt::format("sm_{}{} ({})", facts_.major, facts_.minor, facts_.name),
+            .threads = 1,
+            .weight_bytes = bound_.weight_bytes,
+            .kv_bytes = bound_.cache_bytes};
+  }
+
+  void SetStepTimes(StepTimes* times) override { times_ = times; }
+
+ private:
+  static constexpr int kLargestGraph = 64;
+
+  static bool IsGreedy(const SamplingRow& row) {
+    const SamplingParameters& p = *row.parameters;
+    return p.temperature == 0 && p.repetition_penalty == 1 && p.presence_penalty == 0 && p.frequency_penalty == 0 &&
+           !p.log_probability && row.bias.empty();
+  }
+
+  /// Forwards of up to kLargestGraph tokens are rounded up to a power of two, so that few graphs serve all.
+  static int BucketOf(int count) {
+    if (count > kLargestGraph) return count;
+    int bucket = count == 0 ? 0 : 1;
+    while (bucket < count) bucket *= 2;
+    return bucket;
+  }
+
+  /// Tokens, positions and pages to the device; padding has sequence -1.
+  void StageBatch(const Batch& batch, int bucket, int row_bucket) {
+    auto* columns = staged_.as<int32_t>();
+    const size_t tokens = batch.tokens.size();
+    const auto fill = [&](size_t column, std::span<const int32_t> values, int count, int32_t padding) {
+      int32_t* to = columns + column * slots_;
+      std::copy(values.begin(), values.end(), to);
+      std::fill(to + values.size(), to + std::max(static_cast<size_t>(count), values.size()), padding);
+    };
+    fill(0, batch.tokens, bucket, 0);
+    fill(1, batch.positions, bucket, 0);
+    fill(2, batch.sequences, bucket, -1);
+    fill(3, batch.logit_rows, row_bucket, 0);
+    Check(cudaMemcpyAsync(bound_.staging.tokens, columns, 4 * slots_ * sizeof(int32_t), cudaMemcpyHostToDevice, stream_.value),
+          "copying a batch");
+    for (size_t t = 0; t < tokens; ++t) {
+      if (t + 1 < tokens && batch.sequences[t + 1] == batch.sequences[t]) continue;
+      StagePages(batch, batch.sequences[t], batch.positions[t] / kPageTokens + 1);
+    }
+  }
+
+  /// Sends what has changed of a sequence's first `count` pages.
+  void StagePages(const Batch& batch, int32_t sequence, int count) {
+    const auto row = static_cast<size_t>(sequence) * static_cast<size_t>(bound_.staging.pages_per_sequence);
+    const int32_t* wanted = batch.pages.data() + static_cast<size_t>(sequence) * static_cast<size_t>(batch.pages_per_sequence);
+    int32_t* shadow = pages_.as<int32_t>() + row;
+    const auto [begin, _] = std::mismatch(wanted, wanted + count, shadow);
+    const auto first = begin - wanted;
+    if (first == count) return;
+    std::copy(wanted + first, wanted + count, shadow + first);
+    Check(cudaMemcpyAsync(bound_.staging.pages + row + first, shadow + first, static_cast<size_t>(count - first) * sizeof(int32_t),
+                          cudaMemcpyHostToDevice, stream_.value),
+          "copying page ids");
+  }
+
+  /// The kernels of one phase.
+  struct Runner {
+    CudaBackend& self;
+    const Launch& launch;
+    int tokens, rows;
+
+    void operator()(EmbedTask task) const {
+      task.tokens = tokens;
+      LaunchEmbed(task, launch);
+    }
+    void operator()(const FinishHeadsTask& task) const { LaunchFinishHeads(task, tokens, launch); }
+    void operator()(const AttendTask& task) const { LaunchAttend(task, tokens, launch); }
+    void operator()(const LinearPhase& phase) const {
+      const int count = phase.logit_rows ? rows : tokens;
+      if (count == 0) return;
+      PrepareTask prepared{};
+      bool any = false;
+      for (const LinearPart& part : phase.parts) {
+        const PrepareTask input = InputOf(phase, part);
+        const bool is_float = part.matrix.data == nullptr;
+        const bool fused = !is_float && count == 1;
+        const bool as_it_is = is_float && input.norm == nullptr && input.gather == nullptr;
+        if (!fused && !as_it_is && !(any && SamePreparation(input, prepared))) {
+          LaunchPrepare(input, count, launch);
+          prepared = input;
+          any = true;
+        }
+        if (is_float) {
+          FloatLinearTask task = part.floats;
+          task.x = as_it_is ? input.x : input.normed;
+          task.stride = input.stride;
+          LaunchFloatLinear(task, count, launch);
+          continue;
+        }
+        const LinearTask task = {part.matrix, input, fused, part.out, self.bound_.staging, count};
+        if (count <= kPanelTokens) {
+          LaunchDecodeLinear(task, launch);
+        } else {
+          LaunchPromptLinear(task, self.bound_.partial, launch);
+        }
+      }
+    }
+  };
+
+  void Enqueue(int tokens, int rows, bool greedy) {
+    Launch launch = {stream_.value, false, facts_.processors};
+    for (const Phase& phase : bound_.phases) {
+      std::visit(Runner{*this, launch, tokens, rows}, phase);
+      launch.chained = chained_;
+    }
+    if (greedy && rows > 0) EnqueueLikeliest(rows, launch);
+  }
+
+  void EnqueueLikeliest(int rows, const Launch& launch) {
+    auto* best = best_.as<uint64_t>();
+    auto* arrived = reinterpret_cast<uint32_t*>(best + slots_);
+    auto* token = reinterpret_cast<int32_t*>(arrived + slots_);
+    LaunchLikeliest({bound_.logits, bound_.logit_stride, plan_.vocab, best, arrived, token}, rows, launch);
+    Check(cudaMemcpyAsync(likeliest_.as<int32_t>(), token, static_cast<size_t>(rows) * sizeof(int32_t), cudaMemcpyDeviceToHost,
+                          stream_.value),
+          "reading sampled tokens");
+  }
+
+  cudaGraphExec_t GraphFor(int tokens, int rows, bool greedy) {
+    const auto key = std::tuple(tokens, rows, greedy);
+    if (const auto found = graphs_.find(key); found != graphs_.end()) return found->second.value;
+    // Kernels are loaded when they are first used, which a capture does not allow everywhere: once without.
+    Enqueue(tokens, rows, greedy);
+    Check(cudaStreamSynchronize(stream_.value), "a first forward");
+    Check(cudaStreamBeginCapture(stream_.value, cudaStreamCaptureModeThreadLocal), "capturing a forward");
+    cudaGraph_t captured = nullptr;
+    Enqueue(tokens, rows, greedy);
+    Check(cudaStreamEndCapture(stream_.value, &captured), "capturing a forward");
+    Graph graph;
+    const cudaError_t status = cudaGraphInstantiate(&graph.value, captured, 0);
+    cudaGraphDestroy(captured);
+    Check(status, "making a graph");
+    return graphs_.emplace(key, std::move(graph)).first->second.value;
+  }
+
+  void RunTimed(int tokens, int rows, bool greedy) {
+    const Launch launch = {stream_.value, false, facts_.processors};
+    while (events_.size() < bound_.phases.size() + 1) events_.push_back(std::make_unique<Event>());
+    Check(cudaEventRecord(events_[0]->value, stream_.value), "recording an event");
+    for (size_t i = 0; i < bound_.phases.size(); ++i) {
+      std::visit(Runner{*this, launch, tokens, rows}, bound_.phases[i]);
+      Check(cudaEventRecord(events_[i + 1]->value, stream_.value), "recording an event");
+    }
+    if (greedy && rows > 0) EnqueueLikeliest(rows, launch);
+    Check(cudaStreamSynchronize(stream_.value), "a forward");
+    for (size_t i = 0; i < bound_.phases.size(); ++i) {
+      float milliseconds = 0;
+      Check(cudaEventElapsedTime(&milliseconds, events_[i]->value, events_[i + 1]->value), "reading events");
+      times_->nanoseconds[static_cast<size_t>(bound_.kinds[i])] += static_cast<int64_t>(milliseconds * 1e6f);
+    }
+  }
+
+  void Collect(const Batch& batch, int rows, bool greedy) {
+    if (!greedy && rows > 0) {
+      const auto width = static_cast<size_t>(plan_.vocab) * sizeof(float);
+      Check(cudaMemcpy2DAsync(logits_.as<float>(), width, bound_.logits, bound_.logit_stride * sizeof(float), width,
+                              static_cast<size_t>(rows), cudaMemcpyDeviceToHost, stream_.value),
+            "reading logits");
+    }
+    Check(cudaStreamSynchronize(stream_.value), "a forward");
+    sampled_rows_ = batch.sampling.size();
+    for (size_t row = 0; row < sampled_rows_; ++row) {
+      sampled_[row] = greedy ? SampledToken{likeliest_.as<int32_t>()[row], 0}
+                             : sampler_.Sample(LogitsOf(static_cast<int>(row)), batch.sampling[row]);
+    }
+  }
+
+  Plan plan_;
+  BackendLimits limits_;
+  DeviceFacts facts_;
+  Stream stream_;
+  BoundPlan bound_;
+  Sampler sampler_;
+  size_t slots_ = 0;  // tokens that there is room for
+  PinnedBuffer staged_, pages_, logits_, likeliest_;
+  DeviceBuffer best_;  // of Likeliest: ranks, arrivals, tokens
+  bool chained_ = false;
+  std::map<std::tuple<int, int, bool>, Graph> graphs_;
+  std::vector<std::unique_ptr<Event>> events_;
+  std::vector<SampledToken> sampled_;
+  size_t sampled_rows_ = 0;
+  StepTimes* times_ = nullptr;
+};
+
+}  // namespace
+}  // namespace cuda
+
+std::unique_ptr<Backend> MakeCudaBackend(const Plan& plan, std::span<const WeightView> weights, const BackendLimits& limits,
+                                         const BackendOptions&) {
+  Validate(plan);
+  return std::make_unique<cuda::CudaBackend>(plan, weights, limits);
+}
+
+}  // namespace edgellm

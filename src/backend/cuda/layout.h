@@ -1,0 +1,65 @@
+// How matrices and activations lie in device memory, and what kernels are told: plain structs, shared by host and device
+// code. One packed layout a weight format serves every kernel: one token, batches and prompts.
+//
+// Both operands of an integer matrix product (mma.m16n8k32: 16 rows of weights, 8 tokens, 32 values of k) are stored in
+// 512-byte chunks in the order of a warp's lanes, 16 bytes each, so that a chunk is one coalesced load, from global or
+// from shared memory. With g = lane / 4 and t = lane % 4, and "four k of x" being k = x + 4t .. x + 4t + 3:
+//   int8     a chunk is 16 rows x 32 k;  words: row g four k of 0; row g+8 four k of 0; row g of 16; row g+8 of 16
+//   int4     16 rows x 64 k; words 2s, 2s+1 (s = 0, 1): rows g, g+8; low nibbles four k of 32s, high ones of 32s + 16;
+//            a nibble is the two's complement of code - 8
+//   ternary  16 rows x 128 k; words 2h, 2h+1 (h = 0, 1): rows g, g+8; bit pair p holds four k of 64h + 16p, as two's
+//            complement
+//   activations  8 tokens x 64 k; the 16 bytes of token g: four k of 0, 16, 32, 48
+// Rows are stored in pairs that belong together (slots g and g+8 of a tile): the two halves of a rotary pair, gate and
+// up of one channel, or just two rows; so one thread finishes both.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace edgellm::cuda {
+
+inline constexpr int kTileRows = 16;
+inline constexpr int kChunkBytes = 512;
+inline constexpr int kBlockK = 64;      // values of k in an activation chunk
+inline constexpr int kPanelTokens = 8;  // tokens in an activation chunk
+
+/// The order of float sums: groups of a row are added one after the other within slices of so many values of k, then the
+/// slices are added. The same in every kernel, so that it cannot be told from the bits which one ran.
+inline constexpr int kSliceK = 2048;
+
+enum class Codes : uint8_t { kInt8, kInt4, kTernary };
+
+constexpr int ChunkK(Codes codes) {
+  return codes == Codes::kInt8 ? 32 : codes == Codes::kInt4 ? 64 : 128;
+}
+/// Codes reach the matrix units as code << shift.
+constexpr int ShiftOf(Codes codes) {
+  return codes == Codes::kInt8 ? 0 : codes == Codes::kInt4 ? 4 : 6;
+}
+
+/// A matrix of integer codes, packed. Padded rows and columns have code 0 and scale 0.
+struct PackedMatrix {
+  Codes codes;
+  bool f16_scales;         // else f32
+  int tiles, rows;         // rows that exist; tiles * 16 are stored
+  int cols;                // values of k that exist
+  int chunks;              // per tile, whole blocks of kBlockK
+  int group;               // values of k that share a scale; the whole row where it exceeds cols
+  int groups;              // per row
+  const uint8_t* data;     // [tile][chunk][512]
+  const uint8_t* scales;   // [tile][group][g 8][2], f16 or f32: of slots g and g + 8
+  const uint8_t* zeros;    // likewise, f16, or null
+  size_t bytes;
+};
+
+/// Quantised activations of a batch, as Prepare writes them.
+struct PreparedInput {
+  int8_t* codes;    // [panel][block][512]
+  float* scales;    // [panel][group][token 8]; one group where the whole row shares a scale
+  int32_t* sums;    // [panel][group][token 8]: sums of codes, only for weights with zero points
+  int blocks;       // per panel
+  int groups;       // per row of activations
+};
+
+}  // namespace edgellm::cuda
