@@ -33,15 +33,14 @@ __device__ void FetchQueries(AttendShared<kDim>& shared, const float* query, int
   }
 }
 
-/// One warp's unit: sums and weighted values to shared memory.
+/// One warp's unit, whose keys are there: sums and weighted values to shared memory.
 template <int kDim, bool kSixteen>
-__device__ void AttendUnit(const AttendTask& task, AttendShared<kDim>& shared, const int32_t* table, int kv_head, int unit,
-                           int context, int rows) {
+__device__ void AttendUnit(const AttendTask& task, AttendShared<kDim>& shared, const __half* const (&page)[2],
+                           const KeyBlock (&keys)[kDim / 32], int unit, int context, int rows) {
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
-  const __half* page[2];
-  FindPages<kDim>(page, task.cache, table, kv_head, unit, context);
   float s[4][4] = {};
-  Scores<kDim, kSixteen>(s, shared.query, page);
+#pragma unroll
+  for (int block = 0; block < kDim / 32; ++block) AddScores<kDim, kSixteen>(s, shared.query, keys[block], block);
   const int limit[2] = {context - unit * kUnit, context - unit * kUnit};
   uint32_t a[2][4];
   const UnitSums sums = Weigh(s, task.scale, limit, a);
@@ -68,23 +67,36 @@ __global__ void __launch_bounds__(kAttendThreads) Attend(const __grid_constant__
   extern __shared__ __align__(16) uint8_t memory[];
   auto& shared = *reinterpret_cast<AttendShared<kDim>*>(memory);
   LetNextStart();
-  const int kv_head = blockIdx.x, split = blockIdx.y, local = blockIdx.z,
-            token = task.first_token + local;
-  WaitForPrevious();
+  const int kv_head = blockIdx.x, split = blockIdx.y, local = blockIdx.z, token = task.first_token + local;
+  // The batch is on the device before its first kernel: this needs no waiting.
   const int sequence = task.staging.sequences[token];
   const int context = task.staging.positions[token] + 1;
   const int splits = context <= kWholePositions ? 1 : (context + kSplitPositions - 1) / kSplitPositions;
   if (sequence < 0 || split >= splits) return;
-  const int rows = task.heads / task.kv_heads;
-  const int32_t* table = task.staging.pages + static_cast<size_t>(sequence) * task.staging.pages_per_sequence;
-  const int dim = task.head_dim;
-  FetchQueries<kDim>(shared, task.query + token * task.query_stride + kv_head * rows * dim, rows, dim);
-  __syncthreads();
-  const int warp = threadIdx.x / 32;
-  const int first_unit = split * (kSplitPositions / kUnit);
+  const int rows = task.heads / task.kv_heads, dim = task.head_dim, warp = threadIdx.x / 32;
   const int end = splits == 1 ? context : min(context, (split + 1) * kSplitPositions);
   const int units = (end - split * kSplitPositions + kUnit - 1) / kUnit;
-  if (warp < units) AttendUnit<kDim, kSixteen>(task, shared, table, kv_head, first_unit + warp, context, rows);
+  const int unit = split * (kSplitPositions / kUnit) + warp;
+  const __half* page[2];
+  KeyBlock keys[kDim / 32];
+  // Nor do keys of positions that an earlier forward has left.
+  const bool has_unit = warp < units, old = has_unit && (unit + 1) * kUnit <= task.staging.starts[token];
+  if (has_unit) {
+    FindPages<kDim>(page, task.cache, task.staging.pages + static_cast<size_t>(sequence) * task.staging.pages_per_sequence,
+                    kv_head, unit, context);
+  }
+  if (old) {
+#pragma unroll
+    for (int block = 0; block < kDim / 32; ++block) keys[block] = LoadKeys<kDim>(page, block);
+  }
+  WaitForPrevious();
+  if (has_unit && !old) {
+#pragma unroll
+    for (int block = 0; block < kDim / 32; ++block) keys[block] = LoadKeys<kDim>(page, block);
+  }
+  FetchQueries<kDim>(shared, task.query + token * task.query_stride + kv_head * rows * dim, rows, dim);
+  __syncthreads();
+  if (has_unit) AttendUnit<kDim, kSixteen>(task, shared, page, keys, unit, context, rows);
   __syncthreads();
 
   const size_t partial_row = kDim + 2;

@@ -92,10 +92,11 @@ class Binder {
   void MakeStaging() {
     Staging& s = bound_.staging;
     const auto count = static_cast<size_t>(tokens_);
-    s.tokens = Allocate<int32_t>(4 * count);
+    s.tokens = Allocate<int32_t>(kStagingColumns * count);
     s.positions = s.tokens + count;
     s.sequences = s.positions + count;
-    s.logit_rows = s.sequences + count;
+    s.starts = s.sequences + count;
+    s.logit_rows = s.starts + count;
     s.pages_per_sequence = (limits_.context + kPageTokens - 1) / kPageTokens;
     s.pages = Allocate<int32_t>(count * static_cast<size_t>(s.pages_per_sequence));
   }
@@ -181,7 +182,7 @@ class Binder {
     const int pairs = order == RowOrder::kGatePairs ? static_cast<int>(first.rows) : (m.rows + 1) / 2;
     m.tiles = order == RowOrder::kPlain ? (m.rows + kTileRows - 1) / kTileRows : (pairs + 7) / 8;
     m.cols = static_cast<int>(first.cols);
-    m.chunks = RoundUp(m.cols, std::max(kBlockK, ChunkK(m.codes))) / ChunkK(m.codes);
+    m.chunks = ChunksFor(m.codes, m.cols);
     m.group = static_cast<int>(first.format.GroupSize(first.cols));
     m.groups = static_cast<int>(first.format.Groups(first.cols));
     const size_t codes = static_cast<size_t>(m.tiles) * static_cast<size_t>(m.chunks) * kChunkBytes;

@@ -76,7 +76,7 @@ class CudaBackend final : public Backend {
         sampler_(plan.vocab) {
     const auto tokens = static_cast<size_t>(std::max(limits.batch_tokens, limits.logit_rows) + 63) / 64 * 64;
     slots_ = tokens;
-    staged_ = PinnedBuffer(4 * tokens * sizeof(int32_t));
+    staged_ = PinnedBuffer(kStagingColumns * tokens * sizeof(int32_t));
     pages_ = PinnedBuffer(tokens * static_cast<size_t>(bound_.staging.pages_per_sequence) * sizeof(int32_t));
     logits_ = PinnedBuffer(static_cast<size_t>(limits.logit_rows) * static_cast<size_t>(plan.vocab) * sizeof(float));
     likeliest_ = PinnedBuffer(tokens * sizeof(int32_t));
@@ -159,8 +159,12 @@ class CudaBackend final : public Backend {
     fill(0, batch.tokens, bucket, 0);
     fill(1, batch.positions, bucket, 0);
     fill(2, batch.sequences, bucket, -1);
-    fill(3, batch.logit_rows, row_bucket, 0);
-    Check(cudaMemcpyAsync(bound_.staging.tokens, columns, 4 * slots_ * sizeof(int32_t), cudaMemcpyHostToDevice, stream_.value),
+    for (size_t t = 0; t < tokens; ++t) {
+      const bool first = t == 0 || batch.sequences[t] != batch.sequences[t - 1];
+      columns[3 * slots_ + t] = first ? batch.positions[t] : columns[3 * slots_ + t - 1];
+    }
+    fill(4, batch.logit_rows, row_bucket, 0);
+    Check(cudaMemcpyAsync(bound_.staging.tokens, columns, kStagingColumns * slots_ * sizeof(int32_t), cudaMemcpyHostToDevice, stream_.value),
           "copying a batch");
     for (size_t t = 0; t < tokens; ++t) {
       if (t + 1 < tokens && batch.sequences[t + 1] == batch.sequences[t]) continue;

@@ -74,7 +74,8 @@ __global__ void __launch_bounds__(kPrepareThreads) Prepare(const __grid_constant
   const int row = blockIdx.x;
   const float* x = task.x + (task.gather != nullptr ? task.gather[row] : row) * task.stride;
   if (task.normed != nullptr) {
-    const float inverse = task.norm != nullptr ? InverseRms(x, task.cols, task.epsilon, scratch) : 1.0f;
+    const float inverse =
+        task.norm != nullptr ? InverseRms(LoadRow(x, task.cols), x, task.cols, task.epsilon, scratch) : 1.0f;
     float4* to = reinterpret_cast<float4*>(task.normed + row * task.stride);
     for (int quad = threadIdx.x; quad * 4 < task.cols; quad += kPrepareThreads) to[quad] = LoadNormed(task, x, inverse, quad);
     return;
@@ -83,7 +84,7 @@ __global__ void __launch_bounds__(kPrepareThreads) Prepare(const __grid_constant
   uint32_t* codes = reinterpret_cast<uint32_t*>(task.out.codes) +
                     (static_cast<size_t>(panel) * task.out.blocks * kPanelTokens + token) * 16;
   const size_t at = static_cast<size_t>(panel) * task.out.groups * kPanelTokens + token;
-  PrepareRow(task, x, task.out.blocks, codes, kPanelTokens * 16, task.out.scales + at, task.out.sums + at, kPanelTokens, scratch);
+  PrepareRow(task, x, task.out.blocks, {codes, kPanelTokens * 16, task.out.scales + at, task.out.sums + at, kPanelTokens}, scratch);
 }
 
 /// One warp a head of one token.

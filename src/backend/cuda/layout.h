@@ -33,6 +33,10 @@ enum class Codes : uint8_t { kInt8, kInt4, kTernary };
 constexpr int ChunkK(Codes codes) {
   return codes == Codes::kInt8 ? 32 : codes == Codes::kInt4 ? 64 : 128;
 }
+/// Chunks that hold a row of `cols` values: an even number, since kernels take them by pairs.
+constexpr int ChunksFor(Codes codes, int cols) {
+  return (cols + 2 * ChunkK(codes) - 1) / (2 * ChunkK(codes)) * 2;
+}
 /// Codes reach the matrix units as code << shift.
 constexpr int ShiftOf(Codes codes) {
   return codes == Codes::kInt8 ? 0 : codes == Codes::kInt4 ? 4 : 6;
@@ -44,7 +48,7 @@ struct PackedMatrix {
   bool f16_scales;         // else f32
   int tiles, rows;         // rows that exist; tiles * 16 are stored
   int cols;                // values of k that exist
-  int chunks;              // per tile, whole blocks of kBlockK
+  int chunks;              // per tile, an even number
   int group;               // values of k that share a scale; the whole row where it exceeds cols
   int groups;              // per row
   const uint8_t* data;     // [tile][chunk][512]

@@ -24,10 +24,15 @@ struct Staging {
   int32_t* tokens;       // [token]
   int32_t* positions;    // [token]
   int32_t* sequences;    // [token], row of `pages`; -1: no token
+  int32_t* starts;       // [token], the first position that this batch has of the token's sequence: older ones are in the
+                         // cache before the forward begins
   int32_t* logit_rows;   // [logit row], index of a token
   int32_t* pages;        // [sequence][pages_per_sequence]
   int pages_per_sequence;
 };
+
+/// The columns of Staging that every forward sends, one behind the other.
+inline constexpr int kStagingColumns = 5;
 
 /// The KV cache of one layer: a page holds, head after head, keys [16 positions][dim] and values [dim][16 positions] in
 /// f16, where dim is head_dim rounded up to what kernels exist for; the rest is zero.

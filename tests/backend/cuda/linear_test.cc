@@ -121,7 +121,7 @@ class CudaLinear : public testing::TestWithParam<WeightFormat> {
     m.rows = static_cast<int>(w.rows);
     m.cols = static_cast<int>(w.cols);
     m.tiles = RoundUp(m.rows, kTileRows) / kTileRows;
-    m.chunks = RoundUp(m.cols, std::max(kBlockK, ChunkK(m.codes))) / ChunkK(m.codes);
+    m.chunks = ChunksFor(m.codes, m.cols);
     m.group = static_cast<int>(w.format.GroupSize(w.cols));
     m.groups = static_cast<int>(groups);
     made->data = DeviceBuffer(static_cast<size_t>(m.tiles) * static_cast<size_t>(m.chunks) * kChunkBytes);

@@ -27,29 +27,37 @@ struct UnitSums {
   float m[2], sum[2];
 };
 
+/// The keys of a unit for 32 dimensions: what a lane needs of them, by groups of 8 positions.
+struct KeyBlock {
+  uint4 part[4];
+};
+template <int kDim>
+__device__ __forceinline__ KeyBlock LoadKeys(const __half* const (&page)[2], int block) {
+  const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
+  KeyBlock keys;
+#pragma unroll
+  for (int n = 0; n < 4; ++n) {
+    const int position = 4 * (g / 2) + 2 * (n % 2) + g % 2;  // so that values can be read four positions at once
+    keys.part[n] = *reinterpret_cast<const uint4*>(page[n / 2] + position * kDim + 32 * block + 8 * t);
+  }
+  return keys;
+}
+
+/// s += the products of 32 dimensions of queries and keys.
 template <int kDim, bool kSixteen>
-__device__ __forceinline__ void Scores(float (&s)[4][4], const QueryRows<kDim>& rows, const __half* const (&page)[2]) {
+__device__ __forceinline__ void AddScores(float (&s)[4][4], const QueryRows<kDim>& rows, const KeyBlock& keys, int block) {
   const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
 #pragma unroll
-  for (int j = 0; j < kDim / 32; ++j) {
-    uint4 key[4];
+  for (int part = 0; part < 2; ++part) {
+    const auto& source = part == 0 ? rows.high : rows.low;
+    const uint4 first = *reinterpret_cast<const uint4*>(&source[g][32 * block + 8 * t]);
+    uint4 second = {0, 0, 0, 0};
+    if (kSixteen) second = *reinterpret_cast<const uint4*>(&source[g + 8][32 * block + 8 * t]);
+    const uint32_t a0[4] = {first.x, second.x, first.y, second.y}, a1[4] = {first.z, second.z, first.w, second.w};
 #pragma unroll
     for (int n = 0; n < 4; ++n) {
-      const int position = 4 * (g / 2) + 2 * (n % 2) + g % 2;  // so that values can be read four positions at once
-      key[n] = *reinterpret_cast<const uint4*>(page[n / 2] + position * kDim + 32 * j + 8 * t);
-    }
-#pragma unroll
-    for (int part = 0; part < 2; ++part) {
-      const auto& source = part == 0 ? rows.high : rows.low;
-      const uint4 first = *reinterpret_cast<const uint4*>(&source[g][32 * j + 8 * t]);
-      uint4 second = {0, 0, 0, 0};
-      if (kSixteen) second = *reinterpret_cast<const uint4*>(&source[g + 8][32 * j + 8 * t]);
-      const uint32_t a0[4] = {first.x, second.x, first.y, second.y}, a1[4] = {first.z, second.z, first.w, second.w};
-#pragma unroll
-      for (int n = 0; n < 4; ++n) {
-        MmaHalf(s[n], a0, key[n].x, key[n].y);
-        MmaHalf(s[n], a1, key[n].z, key[n].w);
-      }
+      MmaHalf(s[n], a0, keys.part[n].x, keys.part[n].y);
+      MmaHalf(s[n], a1, keys.part[n].z, keys.part[n].w);
     }
   }
 }

@@ -25,65 +25,101 @@ __device__ __forceinline__ void StoreValue(__half* place, int position, int dim,
   place[16 * dim + i * 16 + position % 16] = __float2half_rn(value);
 }
 
-__device__ __forceinline__ void FinishQkv(const OutputTask& out, const Staging& staging, int pair, int token, float a,
-                                          float b) {
-  const int half = out.head_dim / 2, local = pair / half, i = pair % half;
-  if (local * out.head_dim >= out.rows) return;
-  const int head = out.first_head + local;
-  const int sequence = staging.sequences[token], position = staging.positions[token];
-  if (sequence < 0) return;
-  const int kv_head = head - out.heads;
+/// What finishing a pair of rows needs besides their sums. Everything but `old` is on the device before the forward
+/// begins, so that it can be loaded while earlier kernels run.
+struct FinishInput {
+  float2 bias = {0, 0};
+  float2 turn = {1, 0};    // kQkv: cosine and sine
+  float2 old = {0, 0};     // kResidual: y; kUp: the gate
+  __half* place = nullptr;  // kQkv: the head's page
+  int head = 0, i = 0, position = 0;
+  bool skip = false;
+};
+
+__device__ __forceinline__ FinishInput LoadFinish(const OutputTask& out, const Staging& staging, int tile, int g, int token) {
+  FinishInput in;
+  const int pair = tile * 8 + g;
+  if (out.bias != nullptr) in.bias = out.bias[pair];
+  if (out.kind != Output::kQkv) return in;
+  const int half = out.head_dim / 2, local = pair / half;
+  in.i = pair - local * half;
+  in.head = out.first_head + local;
+  const int sequence = staging.sequences[token];
+  in.position = staging.positions[token];
+  in.skip = sequence < 0 || local * out.head_dim >= out.rows;
+  if (in.skip) return in;
+  const int kv_head = in.head - out.heads;
+  if (out.rotary != nullptr) in.turn = out.rotary[static_cast<size_t>(in.position) * half + in.i];
+  if (kv_head >= 0) {
+    in.place = CachePlace(out.cache, staging, sequence, in.position, kv_head < out.kv_heads ? kv_head : kv_head - out.kv_heads);
+  }
+  return in;
+}
+
+/// What earlier kernels of this forward have left: only after WaitForPrevious.
+__device__ __forceinline__ void LoadOld(FinishInput& in, const OutputTask& out, int tile, int g, int token) {
+  const float* from = out.kind == Output::kResidual ? out.y : out.kind == Output::kUp ? out.other : nullptr;
+  if (from == nullptr) return;
+  from += token * out.stride + tile * kTileRows + g;
+  if (tile * kTileRows + g < out.rows) in.old.x = from[0];
+  if (tile * kTileRows + g + 8 < out.rows) in.old.y = from[8];
+}
+
+__device__ __forceinline__ void FinishQkv(const FinishInput& in, const OutputTask& out, int token, float a, float b) {
+  if (in.skip) return;
+  const int half = out.head_dim / 2, kv_head = in.head - out.heads;
   if (kv_head >= out.kv_heads) {  // a value
-    const int which = kv_head - out.kv_heads;
-    __half* place = CachePlace(out.cache, staging, sequence, position, which);
-    StoreValue(place, position, out.cache.dim, i, a);
-    StoreValue(place, position, out.cache.dim, i + half, b);
+    StoreValue(in.place, in.position, out.cache.dim, in.i, a);
+    StoreValue(in.place, in.position, out.cache.dim, in.i + half, b);
     return;
   }
   if (out.rotary == nullptr) {
-    float* to = kv_head < 0 ? out.y + token * out.stride + head * out.head_dim
+    float* to = kv_head < 0 ? out.y + token * out.stride + in.head * out.head_dim
                             : out.raw_key + token * out.raw_key_stride + kv_head * out.head_dim;
-    to[i] = a;
-    to[i + half] = b;
+    to[in.i] = a;
+    to[in.i + half] = b;
     return;
   }
-  const float2 turn = out.rotary[static_cast<size_t>(position) * half + i];
-  const float first = a * turn.x - b * turn.y, second = b * turn.x + a * turn.y;
+  const float first = a * in.turn.x - b * in.turn.y, second = b * in.turn.x + a * in.turn.y;
   if (kv_head < 0) {
-    float* to = out.y + token * out.stride + head * out.head_dim;
-    to[i] = first;
-    to[i + half] = second;
+    float* to = out.y + token * out.stride + in.head * out.head_dim;
+    to[in.i] = first;
+    to[in.i + half] = second;
   } else {
-    __half* place = CachePlace(out.cache, staging, sequence, position, kv_head);
-    StoreKey(place, position, out.cache.dim, i, first);
-    StoreKey(place, position, out.cache.dim, i + half, second);
+    StoreKey(in.place, in.position, out.cache.dim, in.i, first);
+    StoreKey(in.place, in.position, out.cache.dim, in.i + half, second);
   }
 }
 
-/// a and b: slots g and g + 8 of `tile` for `token`.
-__device__ __forceinline__ void Finish(const OutputTask& out, const Staging& staging, int tile, int g, int token, float a,
-                                       float b) {
-  const int pair = tile * 8 + g;
-  if (out.bias != nullptr) {
-    const float2 bias = out.bias[pair];
-    a += bias.x;
-    b += bias.y;
-  }
-  if (out.kind == Output::kQkv) return FinishQkv(out, staging, pair, token, a, b);
+/// a and b: the sums of slots g and g + 8 of `tile` for `token`.
+__device__ __forceinline__ void Finish(const FinishInput& in, const OutputTask& out, int tile, int g, int token, float a, float b) {
+  a += in.bias.x;
+  b += in.bias.y;
+  if (out.kind == Output::kQkv) return FinishQkv(in, out, token, a, b);
   float* y = out.y + token * out.stride;
   if (out.kind == Output::kGateUp) {
-    if (pair < out.rows) y[pair] = Activate(out.relu2, a) * b;
+    const int channel = tile * 8 + g;
+    if (channel < out.rows) y[channel] = Activate(out.relu2, a) * b;
     return;
   }
   const int row = tile * kTileRows + g;
-  const auto put = [&](int at, float value) {
-    if (at >= out.rows) return;
-    if (out.kind == Output::kResidual) value += y[at];
-    if (out.kind == Output::kUp) value *= Activate(out.relu2, out.other[token * out.stride + at]);
-    y[at] = value;
-  };
-  put(row, a);
-  put(row + 8, b);
+  if (out.kind == Output::kResidual) {
+    a += in.old.x;
+    b += in.old.y;
+  } else if (out.kind == Output::kUp) {
+    a *= Activate(out.relu2, in.old.x);
+    b *= Activate(out.relu2, in.old.y);
+  }
+  if (row < out.rows) y[row] = a;
+  if (row + 8 < out.rows) y[row + 8] = b;
+}
+
+/// All of it at once.
+__device__ __forceinline__ void Finish(const OutputTask& out, const Staging& staging, int tile, int g, int token, float a,
+                                       float b) {
+  FinishInput in = LoadFinish(out, staging, tile, g, token);
+  LoadOld(in, out, tile, g, token);
+  Finish(in, out, tile, g, token, a, b);
 }
 
 }  // namespace edgellm::cuda

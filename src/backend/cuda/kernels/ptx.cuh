@@ -75,6 +75,13 @@ __device__ __forceinline__ void LetNextStart() {
 #endif
 }
 
+/// Asks for bytes (a multiple of 16) to be brought into the L2 cache.
+__device__ __forceinline__ void PrefetchL2(const void* from, uint32_t bytes) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(from), "r"(bytes) : "memory");
+#endif
+}
+
 __device__ __forceinline__ uint32_t SharedAddress(const void* pointer) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
 }
