@@ -151,19 +151,33 @@ int32_t Sampler::Draw(std::span<const float> logits, const SamplingRow& row) {
   return (end - 1 - static_cast<std::ptrdiff_t>(chosen))->token;  // popped candidates lie at the end, first one last
 }
 
+void Sampler::Report(std::span<const float> logits, const SamplingParameters& parameters, SampledToken* sampled) {
+  const size_t asked = static_cast<size_t>(std::clamp(parameters.likeliest, 0, kMostLikeliest));
+  if (!parameters.log_probability && asked == 0) return;
+  const double all = LogSumExp(logits);
+  const auto of = [&](double logit) { return static_cast<float>(logit - all); };
+  if (parameters.log_probability) sampled->log_probability = of(logits[static_cast<size_t>(sampled->token)]);
+  if (asked == 0) return;
+  const size_t count = std::min(asked, logits.size());
+  const auto end = candidates_.begin() + static_cast<std::ptrdiff_t>(TakeCandidates(logits, count));
+  std::partial_sort(candidates_.begin(), candidates_.begin() + static_cast<std::ptrdiff_t>(count), end, Before);
+  for (size_t i = 0; i < count; ++i) sampled->likeliest[i] = {candidates_[i].token, of(candidates_[i].logit)};
+  sampled->likeliest_count = static_cast<int>(count);
+}
+
 SampledToken Sampler::Sample(std::span<const float> logits, const SamplingRow& row) {
-  std::span<const float> adjusted = logits;
-  if (HasPenalties(*row.parameters) || !row.bias.empty()) {
-    std::copy(logits.begin(), logits.end(), adjusted_.begin());
-    ApplyPenalties(adjusted_, row);
-    adjusted = adjusted_;
-  }
   SampledToken sampled;
-  sampled.token = row.parameters->temperature > 0 ? Draw(adjusted, row) : LikeliestOf(adjusted);
-  // The reported probability is the model's own, before penalties and bias.
-  if (row.parameters->log_probability) {
-    sampled.log_probability = static_cast<float>(logits[static_cast<size_t>(sampled.token)] - LogSumExp(logits));
+  sampled.token = row.given;
+  if (row.given < 0) {
+    std::span<const float> adjusted = logits;
+    if (HasPenalties(*row.parameters) || !row.bias.empty()) {
+      std::copy(logits.begin(), logits.end(), adjusted_.begin());
+      ApplyPenalties(adjusted_, row);
+      adjusted = adjusted_;
+    }
+    sampled.token = row.parameters->temperature > 0 ? Draw(adjusted, row) : LikeliestOf(adjusted);
   }
+  Report(logits, *row.parameters, &sampled);
   return sampled;
 }
 

@@ -29,6 +29,7 @@ class Sampler {
   /// Fills candidates_ with at least the `limit` first in order; returns how many.
   size_t TakeCandidates(std::span<const float> logits, size_t limit);
   int32_t Draw(std::span<const float> logits, const SamplingRow& row);
+  void Report(std::span<const float> logits, const SamplingParameters& parameters, SampledToken* sampled);
 
   std::vector<float> adjusted_;        // [vocab], logits after penalties and bias
   std::vector<Candidate> candidates_;  // [vocab], a heap that shrinks as candidates are taken in falling order

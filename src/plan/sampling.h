@@ -8,10 +8,14 @@
 // et al. 2019 (top-p); Nguyen et al. 2024 (min-p); Keskar et al. 2019 (repetition penalty).
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 
 namespace edgellm {
+
+/// Most of the likeliest tokens that can be reported beside a drawn one: OpenAI's limit.
+inline constexpr int kMostLikeliest = 20;
 
 struct SamplingParameters {
   float temperature = 0.8f;  // 0: greedy
@@ -24,6 +28,7 @@ struct SamplingParameters {
   int repeat_last_n = 64;  // 0: none; -1: the whole context
   uint64_t seed = 0;
   bool log_probability = false;  // report the drawn token's: it costs an exponential for each token of the vocabulary
+  int likeliest = 0;             // report so many likeliest tokens, too (up to kMostLikeliest)
 };
 
 struct TokenBias {
@@ -36,12 +41,26 @@ struct SamplingRow {
   const SamplingParameters* parameters = nullptr;
   std::span<const int32_t> recent;  // the tokens that penalties look at, oldest first (already cut to repeat_last_n)
   std::span<const TokenBias> bias;
-  uint64_t draw = 0;  // the counter of the random draw: the position of the token to be drawn
+  uint64_t draw = 0;   // the counter of the random draw: the position of the token to be drawn
+  int32_t given = -1;  // 0 or more: nothing is drawn, this token takes the place of the drawn one (a prompt's next)
 };
 
+struct TokenLogProbability {
+  int32_t token = -1;
+  float log_probability = 0;
+  bool operator==(const TokenLogProbability&) const = default;
+};
+
+/// Log-probabilities are those of softmax of the logits as the model gave them, before penalties and bias.
 struct SampledToken {
   int32_t token = -1;
-  float log_probability = 0;  // of `token` under softmax of the logits as the model gave them; 0 unless asked for
+  float log_probability = 0;  // of `token`; 0 unless asked for
+  int likeliest_count = 0;    // as asked for, or the whole vocabulary where that is smaller
+  std::array<TokenLogProbability, kMostLikeliest> likeliest{};  // by falling probability, ties by rising id
+
+  std::span<const TokenLogProbability> Likeliest() const {
+    return {likeliest.data(), static_cast<size_t>(likeliest_count)};
+  }
 };
 
 }  // namespace edgellm

@@ -188,6 +188,38 @@ RC_GTEST_PROP(Sampler, NeverDrawsWhatTheFiltersExclude, ()) {
   RC_ASSERT(Distribution(logits, row).count(sampled.token) == 1u);
 }
 
+RC_GTEST_PROP(Sampler, ReportsTheLikeliestTokensExactly, ()) {
+  const auto count = *rc::gen::element(1, 7, 20, 300, 6000);
+  auto logits = SomeLogits(count, *rc::gen::arbitrary<unsigned>());
+  if (*rc::gen::arbitrary<bool>()) {
+    for (float& logit : logits) logit = std::round(logit);  // many equals: then the lower id comes first
+  }
+  SamplingParameters p = Plain();
+  p.log_probability = true;
+  p.likeliest = *rc::gen::inRange(0, kMostLikeliest + 1);
+  p.temperature = *rc::gen::element(0.0f, 1.0f);
+  p.presence_penalty = 3;  // changes what is drawn, not what is reported
+  const std::vector<int32_t> recent = {0};
+  const int32_t given = *rc::gen::element(-1, count - 1);
+  const SampledToken sampled =
+      Sampler(count).Sample(logits, {.parameters = &p, .recent = recent, .bias = {}, .draw = 5, .given = given});
+  if (given >= 0) RC_ASSERT(sampled.token == given);
+  double sum = 0;
+  for (const float logit : logits) sum += std::exp(static_cast<double>(logit));
+  const auto expected = [&](int32_t token) { return logits[static_cast<size_t>(token)] - std::log(sum); };
+  RC_ASSERT(std::abs(sampled.log_probability - expected(sampled.token)) < 1e-5);
+  std::vector<int32_t> order(logits.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
+    return logits[static_cast<size_t>(a)] > logits[static_cast<size_t>(b)];
+  });
+  RC_ASSERT(sampled.Likeliest().size() == static_cast<size_t>(std::min(p.likeliest, count)));
+  for (size_t i = 0; i < sampled.Likeliest().size(); ++i) {
+    RC_ASSERT(sampled.likeliest[i].token == order[i]);
+    RC_ASSERT(std::abs(sampled.likeliest[i].log_probability - expected(order[i])) < 1e-5);
+  }
+}
+
 TEST(Philox, MatchesThePublishedVectors) {
   // Random123's known answers for philox4x32-10.
   EXPECT_EQ(Philox(0, 0, 0), (std::array<uint32_t, 4>{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}));
