@@ -29,6 +29,7 @@ const char* ReasonName(FinishReason reason) {
       return "context_full";
     case FinishReason::kCancelled:
       return "cancelled";
+    case FinishReason::kFailed:  // said by an error, not by a statistic
     case FinishReason::kNone:
       break;
   }

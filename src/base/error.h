@@ -18,6 +18,7 @@ enum class ErrorCode {
   kIo,               // the system refused to read or write
   kLimit,            // a limit was reached: memory, context length, template steps
   kEnvironment,      // the machine lacks what was asked for (a device, an instruction set)
+  kBusy,             // nothing is wrong with the request, but there is no room for it now: to be tried again later
 };
 
 /// The one exception type. what() is one line without a trailing newline, fit to be shown to the user as it is.

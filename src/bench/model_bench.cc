@@ -101,7 +101,7 @@ class Bench {
     std::vector<double> rates, seconds;
     StepTimes times;
     for (int round = 0; round <= what_.rounds; ++round) {
-      engine_->DropRetained();
+      engine_->DropCached();
       backend_->SetStepTimes(round == 0 ? nullptr : &times);
       const auto start = Clock::now();
       Submit(tokens, 1);
@@ -162,7 +162,7 @@ class Bench {
     milliseconds.reserve(static_cast<size_t>(what_.itl_tokens));
     const int most = engine_options_.context - kItlPrompt;
     while (static_cast<int>(milliseconds.size()) < what_.itl_tokens) {
-      engine_->DropRetained();
+      engine_->DropCached();
       Submit(kItlPrompt, std::min(what_.itl_tokens - static_cast<int>(milliseconds.size()) + 1, most));
       NextToken();
       const uint64_t allocations = AllocationCount();

@@ -39,6 +39,7 @@ class RunningRequest {
       if (event.request != id_) continue;
       if (event.token >= 0) token(event.token);
       if (event.finish == FinishReason::kNone) continue;
+      if (event.finish == FinishReason::kFailed) Fail(ErrorCode::kEnvironment, "{}", engine_.failure());
       generation->finish = event.finish;
       generation->statistics = engine_.Statistics(id_);
       finished_ = true;

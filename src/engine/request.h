@@ -1,0 +1,69 @@
+// What is asked of the engine, and what it answers: in ids, stamps and counts.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/scheduler.h"
+#include "plan/sampling.h"
+
+namespace edgellm {
+
+struct EngineOptions;
+
+enum class FinishReason : uint8_t { kNone, kStop, kLength, kContextFull, kCancelled, kFailed };
+
+/// Most answers to one request.
+inline constexpr int kMostSamples = 128;
+
+struct Request {
+  std::vector<int32_t> prompt;  // at least one token
+  int max_tokens = -1;          // -1: until a stop token or the end of the context
+  int min_tokens = 0;           // no stop token is drawn before so many
+  SamplingParameters sampling;
+  std::vector<TokenBias> bias;
+  std::vector<int32_t> stop_tokens;  // the stop token itself is not reported
+  bool ignore_eos = false;           // stop tokens are tokens like others
+  int samples = 1;                   // answers to the same prompt; all but the first draw with seeds of their own
+  bool prompt_log_probabilities =
+      false;  // events for the prompt's tokens from its second on, with what `sampling` asks
+              // for; the prompt is then computed whole, nothing of it is taken from others
+
+  Priority priority = Priority::kNormal;
+  double deadline = 0;     // seconds in which the first token is wanted: orders requests of a class; 0: none
+  std::string cache_salt;  // only requests with the same one share what was computed
+};
+
+using RequestId = int64_t;
+
+/// What happened to one answer in one step.
+struct Event {
+  RequestId request = 0;
+  int sample = 0;
+  int32_t token = -1;   // -1: none (the answer only finished)
+  bool prompt = false;  // the token is one of the prompt's
+  float log_probability = 0;
+  FinishReason finish = FinishReason::kNone;
+  int64_t time = 0;                                     // of the step's end, on the clock of the statistics
+  std::span<const TokenLogProbability> likeliest = {};  // valid as long as the event
+};
+
+/// Of one answer. Times in nanoseconds of a steady clock, 0 where it did not come to that; counts of tokens.
+struct RequestStatistics {
+  int prompt_tokens = 0, cached_tokens = 0, generated_tokens = 0;
+  int preemptions = 0;
+  int64_t submitted = 0, first_scheduled = 0, first_token = 0, last_token = 0, finished = 0;
+  int64_t longest_gap = 0;  // between two tokens
+};
+
+/// What the sample-th answer draws with. The first one has the request's own seed: alone or first of several, it is the
+/// same answer.
+uint64_t SeedOf(uint64_t seed, int sample);
+
+/// Throws Error: kInvalidArgument (empty prompt, parameter out of range), kLimit (prompt longer than the context, with
+/// both numbers). Looks at nothing but its arguments.
+void CheckRequest(const Request& request, const EngineOptions& options);
+
+}  // namespace edgellm
