@@ -22,6 +22,7 @@
 #include "bench/model_bench.h"
 #include "bench/random_model.h"
 #include "bench/read_bandwidth.h"
+#include "bench/serving_bench.h"
 #include "bench/shapes.h"
 #include "commit.h"
 #include "convert/export_gguf.h"
@@ -36,7 +37,8 @@ struct Arguments {
   std::string model, shape, format = "int4-g128", head = "int8-g128", save, endpoint, api_key;
   ModelBenchOptions what;
   BackendArguments backend;
-  bool json = false;
+  ServingBenchOptions serving;
+  bool serve = false, json = false;
 };
 
 std::string MachineName() {
@@ -259,10 +261,86 @@ void Save(const Model& model, const std::filesystem::path& path) {
   ExportGguf(model, type, path, bar.callback());
 }
 
+Json ToJson(const ServingBenchResult& r, const std::string& model) {
+  const auto itl = [](const Percentiles& p) {
+    return Json{{"p50", p.p50}, {"p95", p.p95}, {"p99", p.p99}, {"max", p.max}};
+  };
+  return {{"machine", MachineName()},
+          {"commit", EDGELLM_COMMIT},
+          {"model", model},
+          {"backend", r.backend.name},
+          {"isa", r.backend.isa},
+          {"threads", r.backend.threads},
+          {"shared_prompt",
+           {{"users", r.users},
+            {"tokens", r.shared},
+            {"first_ms", ToJson(r.first_ms)},
+            {"others_median_ms", ToJson(r.others_median_ms)},
+            {"others_slowest_ms", ToJson(r.others_slowest_ms)},
+            {"together_slowest_ms", ToJson(r.together_slowest_ms)},
+            {"together_computed_tokens", r.together_computed}}},
+          {"long_prompt",
+           {{"streams", r.streams},
+            {"tokens", r.long_prompt},
+            {"itl_before_ms", itl(r.alone_ms)},
+            {"itl_beside_ms", itl(r.beside_ms)},
+            {"ttft_s", r.prompt_seconds},
+            {"ttft_alone_s", r.prompt_alone_seconds}}},
+          {"learnt_ms",
+           {{"forward", r.costs.fixed * 1e3},
+            {"decoded_token", r.costs.decode * 1e3},
+            {"prompt_token", r.costs.prefill * 1e3},
+            {"thousand_positions", r.costs.attend * 1e3},
+            {"deviation", r.cost_deviation}}}};
+}
+
+std::string ToText(const ServingBenchResult& r, const std::string& model) {
+  std::string text = fmt::format("machine: {}\nmodel: {}\nbackend: {} {}, {} thread(s)\n\n", MachineName(), model,
+                                 r.backend.name, r.backend.isa, r.backend.threads);
+  text += fmt::format("{} users over one prompt of {} tokens, milliseconds to the first token:\n", r.users, r.shared);
+  const double first = r.first_ms.median;
+  text += Table({{"the first", SpreadText(r.first_ms), ""},
+                 {"the others at once, median", SpreadText(r.others_median_ms),
+                  fmt::format("{:.1f} % of the first", 100 * r.others_median_ms.median / first)},
+                 {"the others at once, slowest", SpreadText(r.others_slowest_ms),
+                  fmt::format("{:.1f} %", 100 * r.others_slowest_ms.median / first)},
+                 {"all together, slowest", SpreadText(r.together_slowest_ms),
+                  fmt::format("{:.0f} tokens computed", r.together_computed)}});
+  text += fmt::format("\n{} streams while a prompt of {} tokens is read, milliseconds between tokens:\n", r.streams,
+                      r.long_prompt);
+  const auto row = [](const char* name, const Percentiles& p) {
+    return std::vector<std::string>{name, fmt::format("{:.2f}", p.p50), fmt::format("{:.2f}", p.p95),
+                                    fmt::format("{:.2f}", p.p99), fmt::format("{:.2f}", p.max)};
+  };
+  text += Table({{"", "P50", "P95", "P99", "MAX"}, row("before", r.alone_ms), row("beside it", r.beside_ms)});
+  text += fmt::format("p99 beside it: {:.2f} times that before; the prompt took {:.2f} s, alone {:.2f} s\n",
+                      r.beside_ms.p99 / r.alone_ms.p99, r.prompt_seconds, r.prompt_alone_seconds);
+  return text + fmt::format(
+                    "learnt: {:.3f} ms a forward, {:.3f} a decoded token, {:.3f} a prompt's, {:.4f} a thousand "
+                    "positions; usually within {:.0f} %\n",
+                    r.costs.fixed * 1e3, r.costs.decode * 1e3, r.costs.prefill * 1e3, r.costs.attend * 1e3,
+                    100 * r.cost_deviation);
+}
+
+void BenchServing(const Arguments& arguments, const Model& model) {
+  ServingBenchResult result;
+  {
+    ProgressBar bar(ProgressBar::Unit::kCount);
+    result = MeasureServing(model, ToRuntimeOptions(arguments.backend, 0), arguments.serving, bar.callback());
+  }
+  const std::string name = arguments.shape.empty() ? model.name : arguments.shape;
+  if (arguments.json) {
+    WriteJson(ToJson(result, name));
+  } else {
+    WriteOutput(ToText(result, name));
+  }
+}
+
 void RunBench(const Arguments& arguments) {
   if (!arguments.endpoint.empty()) return BenchEndpoint(arguments);
   const Model model = Subject(arguments);
   if (!arguments.save.empty()) return Save(model, arguments.save);
+  if (arguments.serve) return BenchServing(arguments, model);
   Report report;
   report.model = arguments.shape.empty() ? model.name : arguments.shape;
   report.format = MainFormat(model).Name();
@@ -302,6 +380,12 @@ void AddBench(CLI::App& app) {
   count("--tokens", &arguments->what.tokens, 1, "tokens decoded for each figure");
   count("--rounds", &arguments->what.rounds, 1, "repetitions of each figure");
   count("--itl", &arguments->what.itl_tokens, 0, "tokens decoded in a row for the times between tokens");
+  verb->add_flag("--users", arguments->serve,
+                 "measure many users at once instead: a shared prompt, streams beside a long one");
+  count("--users-shared", &arguments->serving.shared, 1, "with --users: tokens of the shared prompt");
+  count("--users-count", &arguments->serving.users, 2, "with --users: requests over it");
+  count("--users-streams", &arguments->serving.streams, 1, "with --users: streams beside the long prompt");
+  count("--users-long", &arguments->serving.long_prompt, 1, "with --users: tokens of the long prompt");
   AddBackendOptions(*verb, &arguments->backend);
   verb->add_flag("--json", arguments->json, "print JSON");
   verb->callback([arguments] { RunBench(*arguments); });
