@@ -275,6 +275,7 @@ Json ToJson(const ServingBenchResult& r, const std::string& model) {
            {{"users", r.users},
             {"tokens", r.shared},
             {"first_ms", ToJson(r.first_ms)},
+            {"next_slowest_ms", ToJson(r.next_slowest_ms)},
             {"others_median_ms", ToJson(r.others_median_ms)},
             {"others_slowest_ms", ToJson(r.others_slowest_ms)},
             {"together_slowest_ms", ToJson(r.together_slowest_ms)},
@@ -282,8 +283,9 @@ Json ToJson(const ServingBenchResult& r, const std::string& model) {
           {"long_prompt",
            {{"streams", r.streams},
             {"tokens", r.long_prompt},
-            {"itl_before_ms", itl(r.alone_ms)},
+            {"itl_before_ms", itl(r.before_ms)},
             {"itl_beside_ms", itl(r.beside_ms)},
+            {"itl_after_ms", itl(r.after_ms)},
             {"ttft_s", r.prompt_seconds},
             {"ttft_alone_s", r.prompt_alone_seconds}}},
           {"learnt_ms",
@@ -300,8 +302,10 @@ std::string ToText(const ServingBenchResult& r, const std::string& model) {
   text += fmt::format("{} users over one prompt of {} tokens, milliseconds to the first token:\n", r.users, r.shared);
   const double first = r.first_ms.median;
   text += Table({{"the first", SpreadText(r.first_ms), ""},
+                 {"the others one by one, slowest", SpreadText(r.next_slowest_ms),
+                  fmt::format("{:.1f} % of the first", 100 * r.next_slowest_ms.median / first)},
                  {"the others at once, median", SpreadText(r.others_median_ms),
-                  fmt::format("{:.1f} % of the first", 100 * r.others_median_ms.median / first)},
+                  fmt::format("{:.1f} %", 100 * r.others_median_ms.median / first)},
                  {"the others at once, slowest", SpreadText(r.others_slowest_ms),
                   fmt::format("{:.1f} %", 100 * r.others_slowest_ms.median / first)},
                  {"all together, slowest", SpreadText(r.together_slowest_ms),
@@ -312,9 +316,12 @@ std::string ToText(const ServingBenchResult& r, const std::string& model) {
     return std::vector<std::string>{name, fmt::format("{:.2f}", p.p50), fmt::format("{:.2f}", p.p95),
                                     fmt::format("{:.2f}", p.p99), fmt::format("{:.2f}", p.max)};
   };
-  text += Table({{"", "P50", "P95", "P99", "MAX"}, row("before", r.alone_ms), row("beside it", r.beside_ms)});
+  text += Table({{"", "P50", "P95", "P99", "MAX"},
+                 row("before", r.before_ms),
+                 row("beside it", r.beside_ms),
+                 row("after", r.after_ms)});
   text += fmt::format("p99 beside it: {:.2f} times that before; the prompt took {:.2f} s, alone {:.2f} s\n",
-                      r.beside_ms.p99 / r.alone_ms.p99, r.prompt_seconds, r.prompt_alone_seconds);
+                      r.beside_ms.p99 / r.before_ms.p99, r.prompt_seconds, r.prompt_alone_seconds);
   return text + fmt::format(
                     "learnt: {:.3f} ms a forward, {:.3f} a decoded token, {:.3f} a prompt's, {:.4f} a thousand "
                     "positions; usually within {:.0f} %\n",
@@ -326,7 +333,9 @@ void BenchServing(const Arguments& arguments, const Model& model) {
   ServingBenchResult result;
   {
     ProgressBar bar(ProgressBar::Unit::kCount);
-    result = MeasureServing(model, ToRuntimeOptions(arguments.backend, 0), arguments.serving, bar.callback());
+    ServingBenchOptions what = arguments.serving;
+    what.rounds = arguments.what.rounds;
+    result = MeasureServing(model, ToRuntimeOptions(arguments.backend, 0), what, bar.callback());
   }
   const std::string name = arguments.shape.empty() ? model.name : arguments.shape;
   if (arguments.json) {

@@ -86,18 +86,25 @@ class Bench {
   }
 
   void MeasureShared() {
-    std::vector<double> first, median, slowest, together;
+    std::vector<double> first, next, median, slowest, together;
     for (int round = -1; round < what_.rounds; ++round) {  // the first warms up
       if (round >= 0) Tell("a shared prompt");
       engine_->DropCached();
-      const std::vector<double> one = UserTimes(0, 1), others = UserTimes(1, what_.users);
+      const double one = UserTimes(0, 1).front();
+      double slowest_next = 0;
+      for (int user = 1; user < what_.users; ++user)
+        slowest_next = std::max(slowest_next, UserTimes(user, user + 1).front());
+      engine_->DropCached();
+      UserTimes(0, 1);
+      const std::vector<double> others = UserTimes(1, what_.users);
       engine_->DropCached();
       const int64_t before = engine_->Metrics().prompt_tokens + engine_->Metrics().decoded_tokens;
       const std::vector<double> all = UserTimes(0, what_.users);
       result_.together_computed =
           static_cast<double>(engine_->Metrics().prompt_tokens + engine_->Metrics().decoded_tokens - before);
       if (round < 0) continue;
-      first.push_back(one.front());
+      first.push_back(one);
+      next.push_back(slowest_next);
       median.push_back(others[others.size() / 2]);
       slowest.push_back(others.back());
       together.push_back(all.back());
@@ -105,6 +112,7 @@ class Bench {
     result_.users = what_.users;
     result_.shared = what_.shared;
     result_.first_ms = SpreadOf(first);
+    result_.next_slowest_ms = SpreadOf(next);
     result_.others_median_ms = SpreadOf(median);
     result_.others_slowest_ms = SpreadOf(slowest);
     result_.together_slowest_ms = SpreadOf(together);
@@ -143,7 +151,7 @@ class Bench {
     }
     int64_t tokens = 0;
     const auto enough = [&](const Event&) { return ++tokens >= int64_t{what_.tokens} * what_.streams; };
-    result_.alone_ms = PercentilesOf(Gaps(streams, enough));
+    result_.before_ms = PercentilesOf(Gaps(streams, enough));
     Request request = MakeRequest(3000, what_.long_prompt, 0, 1);
     const RequestId id = engine_->Submit(std::move(request));
     RequestStatistics statistics;
@@ -153,7 +161,15 @@ class Bench {
       return true;
     };
     result_.beside_ms = PercentilesOf(Gaps(streams, read));
-    result_.streams = static_cast<int>(streams.size());  // those that lasted
+    if (static_cast<int>(streams.size()) < what_.streams) {
+      Fail(ErrorCode::kLimit,
+           "the streams reached the end of their context before the prompt of {} tokens was read: try a "
+           "shorter one",
+           what_.long_prompt);
+    }
+    tokens = 0;
+    result_.after_ms = PercentilesOf(Gaps(streams, enough));
+    result_.streams = what_.streams;
     result_.long_prompt = what_.long_prompt;
     result_.prompt_seconds = static_cast<double>(statistics.first_token - statistics.submitted) * 1e-9;
     for (const auto& [stream, _] : streams) engine_->Cancel(stream);

@@ -22,18 +22,18 @@ struct ServingBenchOptions {
 struct ServingBenchResult {
   BackendInfo backend;
   int users = 0, shared = 0;
-  // Milliseconds to the first token, over the rounds: of the first user, and of the others at once after it, the median
-  // and the slowest of them.
-  Spread first_ms, others_median_ms, others_slowest_ms;
+  // Milliseconds to the first token, over the rounds: of the first user; of the others one after another, the slowest
+  // of them; of the others at once, the median and the slowest.
+  Spread first_ms, next_slowest_ms, others_median_ms, others_slowest_ms;
   // The same when all of them come together: the slowest.
   Spread together_slowest_ms;
   double together_computed = 0;  // tokens of prompts that were computed for all of them, in the last round
 
   int streams = 0, long_prompt = 0;
-  Percentiles alone_ms, beside_ms;  // between the streams' tokens without and with the prompt
-  double prompt_seconds = 0;        // to the long prompt's first token beside the streams
-  double prompt_alone_seconds = 0;  // and alone
-  StepCosts costs;                  // as learnt
+  Percentiles before_ms, beside_ms, after_ms;  // between the streams' tokens: before the prompt, beside it, after it
+  double prompt_seconds = 0;                   // to the long prompt's first token beside the streams
+  double prompt_alone_seconds = 0;             // and alone
+  StepCosts costs;                             // as learnt
   double cost_deviation = 0;
 };
 

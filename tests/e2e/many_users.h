@@ -57,7 +57,7 @@ class ManyUsers {
 
  private:
   std::unique_ptr<Engine> Make(const EngineOptions& options) const {
-    return MakeEngine(model_, {"cpu", "", 2}, options, KvType::kF16);
+    return MakeEngine(model_, {"cpu", "", 1}, options, KvType::kF16);
   }
 
   Model model_;

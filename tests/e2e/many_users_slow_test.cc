@@ -5,7 +5,7 @@ namespace edgellm {
 namespace {
 
 TEST(ManyUsersSlow, AnswerAsEachAlone) {
-  const ManyUsers users(64, 300, 40);
+  const ManyUsers users(64, 200, 24);
   const int longest = (users.context() + kPageTokens - 1) / kPageTokens;
   for (const bool cache : {true, false}) {
     for (const int batch : {64, 512}) {
