@@ -195,7 +195,7 @@ TEST(Engine, OtherSaltsShareNothing) {
 
 TEST(Engine, ManyAtOnceComputeASharedPromptOnce) {
   constexpr int kUsers = 32, kShared = 200;
-  Bench b({.context = 256, .max_sequences = kUsers, .batch_tokens = 64});
+  Bench b({.context = 256, .max_sequences = kUsers, .batch_tokens = 512});  // room for two prompts in a forward
   std::map<RequestId, std::vector<int32_t>> prompts;
   for (int i = 0; i < kUsers; ++i) {
     auto prompt = Iota(kShared, 3);
