@@ -14,6 +14,7 @@
 #include "app/format.h"
 #include "app/open_model.h"
 #include "app/progress_bar.h"
+#include "app/statistics.h"
 #include "app/terminal.h"
 #include "app/verbs.h"
 #include "base/error.h"
@@ -91,6 +92,7 @@ Json ToJson(const Report& report) {
       {"format", report.format},      {"backend", r.backend.name},       {"isa", r.backend.isa},
       {"threads", r.backend.threads}, {"read_gb_s", report.read_gb_s()}, {"bytes_per_token", r.weight_bytes_per_token},
       {"load_s", r.load_seconds}};
+  if (!r.backend.ternary.empty()) json["ternary"] = TernaryJson(r.backend);
   for (const auto& [threads, rate] : report.bandwidths) {
     json["bandwidth"].push_back({{"threads", threads}, {"gb_s", ToJson(rate)}});
   }
@@ -132,6 +134,7 @@ std::string ToText(const Report& report) {
       fmt::format("machine: {}\nmodel: {}, {}, {} read per token\nbackend: {} {}, {} thread(s), loaded in {:.2f} s\n",
                   MachineName(), report.model, report.format, HumanBytes(r.weight_bytes_per_token), r.backend.name,
                   r.backend.isa, r.backend.threads, r.load_seconds);
+  if (!r.backend.ternary.empty()) text += fmt::format("ternary: {}\n", TernaryText(r.backend));
   for (const auto& [threads, rate] : report.bandwidths) {
     text += fmt::format("read bandwidth, {} thread(s): {} GB/s\n", threads, SpreadText(rate));
   }

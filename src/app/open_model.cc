@@ -25,7 +25,9 @@ namespace fs = std::filesystem;
 void AddBackendOptions(CLI::App& verb, BackendArguments* arguments) {
   verb.add_option("--backend", arguments->backend, "auto, cpu, cuda or reference")->capture_default_str();
   verb.add_option("--isa", arguments->isa,
-                  "CPU instruction set (scalar, avx2, avx512, neon, neon-dotprod); default: the best");
+                  "CPU instruction set (scalar, avx2, avx512, avx512-vbmi, neon, neon-dotprod); default: the best");
+  verb.add_option("--ternary", arguments->ternary,
+                  "how the CPU multiplies ternary weights (dot, tables, dense); default: the fastest, measured at load");
   verb.add_option("--threads", arguments->threads, "CPU threads; default: one per core")
       ->check(CLI::Range(0, 4096).description(""));
   verb.add_flag("--realtime", arguments->realtime,
@@ -40,6 +42,7 @@ RuntimeOptions ToRuntimeOptions(const BackendArguments& arguments, int context) 
   RuntimeOptions options;
   options.backend = arguments.backend;
   options.backend_options.isa = arguments.isa;
+  options.backend_options.ternary = arguments.ternary;
   options.backend_options.threads = arguments.threads;
   options.context = context;
   if (arguments.kv != "auto") options.kv = ParseKvType(arguments.kv);

@@ -15,12 +15,12 @@ class App;
 namespace edgellm::app {
 
 struct BackendArguments {
-  std::string backend = "auto", isa, kv = "auto";
+  std::string backend = "auto", isa, ternary, kv = "auto";
   int threads = 0;
   bool realtime = false;
 };
 
-/// --backend --isa --threads --kv --realtime
+/// --backend --isa --ternary --threads --kv --realtime
 void AddBackendOptions(CLI::App& verb, BackendArguments* arguments);
 
 /// Enters real-time scheduling first where that was asked for, with a note where the system refuses it.

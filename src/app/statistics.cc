@@ -45,6 +45,20 @@ int64_t DecodeTime(const RequestStatistics& s) {
 
 }  // namespace
 
+std::string TernaryText(const BackendInfo& info) {
+  std::vector<std::string> rates;
+  for (const auto& [name, rate] : info.ternary_rates) rates.push_back(fmt::format("{} {:.1f}", name, rate / 1e9));
+  if (rates.empty()) return info.ternary;
+  return fmt::format("{} ({} weights/ns)", info.ternary, fmt::join(rates, ", "));
+}
+
+nlohmann::ordered_json TernaryJson(const BackendInfo& info) {
+  if (info.ternary.empty()) return nullptr;
+  nlohmann::ordered_json rates = nlohmann::ordered_json::object();
+  for (const auto& [name, rate] : info.ternary_rates) rates[name] = rate;
+  return {{"kernel", info.ternary}, {"weights_per_s", rates}};
+}
+
 int64_t SteadyNow() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
       .count();
@@ -67,6 +81,7 @@ std::string StatisticsText(const Runtime& runtime, const Generation& generation,
     line("eval rate:", fmt::format("{:.2f} tokens/s", generation.DecodeRate()));
   }
   line("backend:", fmt::format("{} {}, {} thread(s)", info.name, info.isa, info.threads));
+  if (!info.ternary.empty()) line("ternary:", TernaryText(info));
   line("weights:", HumanBytes(info.weight_bytes));
   line("KV cache:", fmt::format("{} for {} positions", HumanBytes(info.kv_bytes), runtime.context()));
   line("peak memory:", HumanBytes(PeakResidentBytes()));
@@ -98,6 +113,7 @@ nlohmann::ordered_json AnswerJson(const Runtime& runtime, const Generation& gene
            {{"name", info.name},
             {"isa", info.isa},
             {"threads", info.threads},
+            {"ternary", TernaryJson(info)},
             {"weight_bytes", info.weight_bytes},
             {"kv_bytes", info.kv_bytes},
             {"context", runtime.context()}}},

@@ -28,7 +28,10 @@ struct BackendLimits {
 
 struct BackendOptions {
   int threads = 0;  // CPU workers; 0: one per core that this process may use
-  std::string isa;  // CPU instruction set by name ("scalar", "avx2", "avx512", "neon", "neon-dotprod"); empty: the best
+  std::string isa;  // CPU instruction set by name ("scalar", "avx2", "avx512", "avx512-vbmi", "neon", "neon-dotprod");
+                    // empty: the best
+  std::string
+      ternary;  // how the CPU multiplies ternary weights ("dot", "tables", "dense"); empty: what is fastest here
 };
 
 /// What was chosen at load, for people.
@@ -38,6 +41,10 @@ struct BackendInfo {
   int threads = 1;
   size_t weight_bytes = 0;  // bound weights, as the device holds them
   size_t kv_bytes = 0;
+  std::string ternary = {};  // BackendOptions::ternary as it was chosen; empty where there is no choice to make
+  double ternary_share = 1;  // bytes that are read for each byte of the model's ternary matrices
+  /// What the choice was made by: weights per second of one token, by name; empty where it was given.
+  std::vector<std::pair<std::string, double>> ternary_rates = {};
 };
 
 /// Where the time of Forwards went, by StepKind.

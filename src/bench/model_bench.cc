@@ -53,7 +53,7 @@ class Bench {
     auto backend = BindBackend(model, EngineLimits(engine_options_, kv_), options);
     result_.load_seconds = Seconds(start, Clock::now());
     result_.backend = backend->Describe();
-    result_.weight_bytes_per_token = WeightBytesPerToken(plan_, weights_);
+    result_.weight_bytes_per_token = WeightBytesPerToken(plan_, weights_, result_.backend.ternary_share);
     backend_ = backend.get();
     engine_ = std::make_unique<Engine>(std::move(backend), engine_options_);
     total_ = what.contexts.size() + what.prefills.size() + (what.itl_tokens > 0 ? 1 : 0);
@@ -147,7 +147,9 @@ class Bench {
 
   std::vector<StepFigure> StepsOf(const StepTimes& times, double tokens, uint64_t kv_bytes) const {
     std::array<uint64_t, kStepKinds> bytes{};
-    for (const Step& step : plan_.steps) bytes[static_cast<size_t>(KindOf(step))] += WeightBytes(step, weights_);
+    for (const Step& step : plan_.steps) {
+      bytes[static_cast<size_t>(KindOf(step))] += WeightBytes(step, weights_, result_.backend.ternary_share);
+    }
     bytes[static_cast<size_t>(StepKind::kAttend)] += kv_bytes;
     std::vector<StepFigure> steps;
     for (size_t i = 0; i < kStepKinds; ++i) {

@@ -6,7 +6,8 @@ namespace {
 
 class ByteCount {
  public:
-  explicit ByteCount(std::span<const WeightView> weights) : weights_(weights) {}
+  ByteCount(std::span<const WeightView> weights, double ternary_share)
+      : weights_(weights), ternary_share_(ternary_share) {}
 
   uint64_t operator()(const Embed& step) const {
     const WeightView& table = View(step.table);
@@ -24,9 +25,14 @@ class ByteCount {
   const WeightView& View(WeightId id) const { return weights_[static_cast<size_t>(id)]; }
   uint64_t Whole(WeightId id) const { return View(id).format.TotalBytes(View(id).rows, View(id).cols); }
   uint64_t Whole(MaybeWeight id) const { return id ? Whole(*id) : 0; }
-  uint64_t Whole(const Linear& linear) const { return Whole(linear.weight) + Whole(linear.bias); }
+  uint64_t Whole(const Linear& linear) const {
+    const uint64_t bytes = Whole(linear.weight);
+    const bool ternary = View(linear.weight).format.kind == WeightKind::kTernary;
+    return (ternary ? static_cast<uint64_t>(static_cast<double>(bytes) * ternary_share_) : bytes) + Whole(linear.bias);
+  }
 
   std::span<const WeightView> weights_;
+  double ternary_share_;
 };
 
 }  // namespace
@@ -65,13 +71,13 @@ std::string_view NameOf(StepKind kind) {
   return "";
 }
 
-uint64_t WeightBytes(const Step& step, std::span<const WeightView> weights) {
-  return std::visit(ByteCount(weights), step);
+uint64_t WeightBytes(const Step& step, std::span<const WeightView> weights, double ternary_share) {
+  return std::visit(ByteCount(weights, ternary_share), step);
 }
 
-uint64_t WeightBytesPerToken(const Plan& plan, std::span<const WeightView> weights) {
+uint64_t WeightBytesPerToken(const Plan& plan, std::span<const WeightView> weights, double ternary_share) {
   uint64_t bytes = 0;
-  for (const Step& step : plan.steps) bytes += WeightBytes(step, weights);
+  for (const Step& step : plan.steps) bytes += WeightBytes(step, weights, ternary_share);
   return bytes;
 }
 

@@ -19,11 +19,11 @@ StepKind KindOf(const Step& step);
 std::string_view NameOf(StepKind kind);
 
 /// Bytes of weights that the step reads for one token: whole matrices, but one row of the embedding. `weights` as bound
-/// to the plan.
-uint64_t WeightBytes(const Step& step, std::span<const WeightView> weights);
+/// to the plan. `ternary_share`: what a backend reads for each byte of the ternary matrices of linear layers.
+uint64_t WeightBytes(const Step& step, std::span<const WeightView> weights, double ternary_share = 1);
 
 /// Of all steps.
-uint64_t WeightBytesPerToken(const Plan& plan, std::span<const WeightView> weights);
+uint64_t WeightBytesPerToken(const Plan& plan, std::span<const WeightView> weights, double ternary_share = 1);
 
 /// Bytes of keys and values that one token at `position` (0 is the first) reads in all layers.
 uint64_t KvBytesRead(const Plan& plan, int64_t position, size_t element_bytes);

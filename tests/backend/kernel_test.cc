@@ -93,17 +93,19 @@ struct Input {
   std::vector<int8_t> codes;
   std::vector<float> scales;
   std::vector<int32_t> sums;
+  Buffer tables;
   LinearInput in{};
 
   Input(const KernelTable& kernels, const PackedMatrix& m, const WeightFormat& format, const std::vector<float>& x,
         size_t x_stride, int64_t tokens) {
     const int64_t interleave = tokens == 1 ? 1 : kPanelTokens, panels = (tokens + interleave - 1) / interleave;
-    const size_t code_stride = static_cast<size_t>(RoundUp(m.cols, kCodePadding) * interleave);
+    const size_t code_stride = static_cast<size_t>((RoundUp(m.cols, kCodePadding) + kCodeSlack) * interleave);
     const size_t group_stride = static_cast<size_t>((m.groups + 1) * interleave);
-    codes.resize(static_cast<size_t>(panels) * code_stride);
+    codes.resize(static_cast<size_t>(panels) * code_stride, 99);  // what lies past the end must not count
     scales.resize(static_cast<size_t>(panels) * group_stride);
     sums.resize(scales.size());
-    in = {x.data(), x_stride, interleave, codes.data(), code_stride, scales.data(), 1, sums.data(), group_stride};
+    in = {x.data(),      x_stride, interleave,  codes.data(), code_stride,
+          scales.data(), 1,        sums.data(), group_stride, nullptr};
     if (format.is_float()) return;
     const int64_t group = format.ActivationGroup(m.cols), sum_group = format.GroupSize(m.cols);
     in.scale_step = group == sum_group ? 1 : 0;
@@ -114,6 +116,12 @@ struct Input {
                        codes.data() + panel * code_stride + within * 4, scales.data() + panel * group_stride + within,
                        sums.data() + panel * group_stride + within);
     }
+    if (m.packing != Packing::kTernaryTables || tokens > 1) return;
+    const int64_t fours = (m.cols + 3) / 4;
+    tables = Buffer(static_cast<size_t>(fours) * 64);
+    kernels.build_tables(codes.data(), 0, fours / 2, tables.as<uint8_t>());
+    kernels.build_tables(codes.data(), fours / 2, fours, tables.as<uint8_t>());
+    in.tables = tables.as<uint8_t>();
   }
 };
 
@@ -129,6 +137,24 @@ std::vector<float> Computed(const KernelTable& kernels, const PackedMatrix& m, c
   return y;
 }
 
+/// A matrix packed, with its memory.
+struct Packed {
+  Buffer memory;
+  PackedMatrix matrix;
+  Packed(const WeightView& view, Packing packing, WorkerPool& workers)
+      : memory(PackedBytes(view, packing)), matrix(Pack(view, packing, memory.data(), workers)) {}
+};
+
+/// All ways in which a format can be packed.
+std::vector<Packing> PackingsOf(const WeightFormat& format) {
+  if (format.kind != WeightKind::kTernary) return {PackingOf(format, Packing::kTernary)};
+  return {Packing::kTernary, Packing::kTernaryTables, Packing::kTernaryDense};
+}
+
+constexpr std::pair<int64_t, int64_t> kShapes[] = {{1, 4},    {5, 20},   {16, 32},   {17, 96},   {33, 100},
+                                                   {64, 128}, {80, 576}, {130, 300}, {100, 272}, {51, 1100},
+                                                   {70, 267}, {3, 1},    {65, 1057}};
+
 class EachKernels : public testing::TestWithParam<const KernelTable*> {};
 
 TEST_P(EachKernels, LinearEqualsTheDefinitionToTheBit) {
@@ -136,36 +162,87 @@ TEST_P(EachKernels, LinearEqualsTheDefinitionToTheBit) {
   WorkerPool workers(1);
   unsigned seed = 1;
   for (const WeightFormat& format : AllWeightFormats()) {
-    for (const auto& [rows, cols] : std::vector<std::pair<int64_t, int64_t>>{{1, 4},
-                                                                             {5, 20},
-                                                                             {16, 32},
-                                                                             {17, 96},
-                                                                             {33, 100},
-                                                                             {64, 128},
-                                                                             {80, 576},
-                                                                             {130, 300},
-                                                                             {100, 272},
-                                                                             {51, 1100}}) {
+    for (const auto& [rows, cols] : kShapes) {
       const Stored stored = Store(format, rows, cols, seed++);
-      Buffer memory(PackedBytes(stored.view));
-      const PackedMatrix matrix = Pack(stored.view, memory.data(), workers);
       std::vector<float> bias = Random(static_cast<size_t>(RoundUp(rows, kLanes)), seed++);
       const auto x_stride = static_cast<size_t>(RoundUp(cols, kLanes));
       for (int64_t tokens : {1, 2, 3, 8, 23}) {
-        std::vector<float> x(x_stride * static_cast<size_t>(tokens));
+        std::vector<float> x(x_stride * static_cast<size_t>(tokens)), expected;
         for (size_t t = 0; t < static_cast<size_t>(tokens); ++t) {
           const std::vector<float> values = Random(static_cast<size_t>(cols), seed++, 0.1f + static_cast<float>(t));
           std::copy(values.begin(), values.end(), x.begin() + static_cast<std::ptrdiff_t>(t * x_stride));
+          const std::vector<float> of_token = Expected(stored.view, values, bias);
+          expected.insert(expected.end(), of_token.begin(), of_token.end());
         }
-        const std::vector<float> y = Computed(kernels, matrix, format, x, x_stride, tokens, bias);
-        for (size_t t = 0; t < static_cast<size_t>(tokens); ++t) {
-          const auto begin = x.begin() + static_cast<std::ptrdiff_t>(t * x_stride);
-          const std::vector<float> expected = Expected(stored.view, std::vector<float>(begin, begin + cols), bias);
-          const float* got = y.data() + t * static_cast<size_t>(matrix.tiles) * kLanes;
-          for (size_t r = 0; r < expected.size(); ++r) {
-            ASSERT_EQ(got[r], expected[r]) << kernels.name << " " << format.Name() << " " << rows << "x" << cols
-                                           << " tokens " << tokens << " row " << r;
+        for (const Packing packing : PackingsOf(format)) {
+          const Packed packed(stored.view, packing, workers);
+          const std::vector<float> y = Computed(kernels, packed.matrix, format, x, x_stride, tokens, bias);
+          const auto y_stride = static_cast<size_t>(packed.matrix.tiles) * kLanes;
+          for (size_t i = 0; i < expected.size(); ++i) {
+            const size_t token = i / static_cast<size_t>(rows), row = i % static_cast<size_t>(rows);
+            ASSERT_EQ(y[token * y_stride + row], expected[i])
+                << kernels.name << " " << format.Name() << ", packing " << static_cast<int>(packing) << ", " << rows
+                << "x" << cols << ", token " << token << " of " << tokens << ", row " << row;
           }
+        }
+      }
+    }
+  }
+}
+
+TEST_P(EachKernels, TernarySumsAreExactAtTheirGreatest) {
+  // All codes and activations as large as they can be, with both signs, over rows long enough to overflow 16 bits of
+  // sums that are not taken out in time.
+  const KernelTable& kernels = *GetParam();
+  WorkerPool workers(1);
+  const int64_t rows = 70, cols = 7000;
+  for (const WeightFormat& format : AllWeightFormats()) {
+    if (format.kind != WeightKind::kTernary) continue;
+    for (const float sign : {1.0f, -1.0f}) {
+      Stored stored = Store(format, rows, cols, 1);
+      std::vector<float> ones(static_cast<size_t>(cols), sign);
+      for (size_t row = 0; row < static_cast<size_t>(rows); ++row) {
+        EncodeRow(format, ones, stored.codes.data() + row * format.RowBytes(cols),
+                  stored.scales.data() + row * static_cast<size_t>(format.Groups(cols)) * format.ScaleBytes(), nullptr);
+      }
+      const auto x_stride = static_cast<size_t>(RoundUp(cols, kLanes));
+      std::vector<float> x(x_stride), bias(static_cast<size_t>(RoundUp(rows, kLanes)));
+      std::fill_n(x.begin(), cols, 3.0f);
+      const std::vector<float> expected = Expected(stored.view, x, bias);
+      for (const Packing packing : PackingsOf(format)) {
+        const Packed packed(stored.view, packing, workers);
+        const std::vector<float> y = Computed(kernels, packed.matrix, format, x, x_stride, 1, bias);
+        for (size_t r = 0; r < expected.size(); ++r) {
+          ASSERT_EQ(y[r], expected[r]) << kernels.name << " " << format.Name() << ", packing "
+                                       << static_cast<int>(packing);
+        }
+      }
+    }
+  }
+}
+
+TEST_P(EachKernels, AnyShareOfTheTilesIsWrittenAndNothingElse) {
+  const KernelTable& kernels = *GetParam();
+  WorkerPool workers(1);
+  const WeightFormat format = {WeightKind::kTernary};
+  const Stored stored = Store(format, 150, 72, 4);  // ten tiles
+  const auto x_stride = size_t{80};
+  std::vector<float> x = Random(72, 5), bias(160);
+  x.resize(x_stride);
+  for (const Packing packing : PackingsOf(format)) {
+    const Packed packed(stored.view, packing, workers);
+    const std::vector<float> whole = Computed(kernels, packed.matrix, format, x, x_stride, 1, bias);
+    const Input input(kernels, packed.matrix, format, x, x_stride, 1);
+    for (int64_t first = 0; first < 10; ++first) {
+      for (int64_t last = first + 1; last <= 10; ++last) {
+        std::vector<float> y(160, -1.5f);
+        Buffer scratch(kernels.linear_scratch(1));
+        kernels.linear(packed.matrix, first, last, input.in, 1, {y.data(), 160, bias.data(), false},
+                       scratch.as<uint8_t>());
+        for (int64_t r = 0; r < 160; ++r) {
+          const bool written = r >= first * kLanes && r < last * kLanes;
+          ASSERT_EQ(y[static_cast<size_t>(r)], written ? whole[static_cast<size_t>(r)] : -1.5f)
+              << static_cast<int>(packing) << " " << first << " " << last << " " << r;
         }
       }
     }
@@ -175,8 +252,8 @@ TEST_P(EachKernels, LinearEqualsTheDefinitionToTheBit) {
 TEST_P(EachKernels, LinearAddsToWhatIsThere) {
   WorkerPool workers(1);
   const Stored stored = Store({WeightKind::kF32}, 20, 24, 3);
-  Buffer memory(PackedBytes(stored.view));
-  const PackedMatrix matrix = Pack(stored.view, memory.data(), workers);
+  const Packed packed(stored.view, Packing::kF32, workers);
+  const PackedMatrix& matrix = packed.matrix;
   const std::vector<float> x = Random(32, 5);
   std::vector<float> y(32, 1.0f), plain(32, 0.0f);
   LinearInput in{};

@@ -31,6 +31,36 @@ TEST(Demo, AnswersAsTheTrainedNetworkDoes) {
   }
 }
 
+TEST(Demo, EveryTernaryKernelGivesTheSameIds) {
+  const Model model = ReadModelFile(kDemo / "demo.edgellm");
+  const GoldenPrompt& golden = model.golden.front();
+  for (const cpu::KernelTable* kernels : cpu::UsableKernels()) {
+    if (std::string_view(kernels->name) == "scalar") continue;  // slow; the kernels' own tests have it
+    for (const char* ternary : {"dot", "tables", "dense"}) {
+      EXPECT_EQ(
+          Greedy(model, {"cpu", kernels->name, 2, ternary}, golden.prompt, static_cast<int>(golden.expected.size())),
+          golden.expected)
+          << kernels->name << " " << ternary;
+    }
+  }
+}
+
+TEST(Demo, TheTernaryKernelIsChosenByMeasuringAll) {
+  const Model model = ReadModelFile(kDemo / "demo.edgellm");
+  const BackendLimits limits = {.batch_tokens = 1, .logit_rows = 1, .pages = 1, .context = 16, .kv = KvType::kF16};
+  const BackendInfo measured = Bind(model, {"cpu", "", 2}, limits)->Describe();
+  ASSERT_EQ(measured.ternary_rates.size(), 3u);
+  bool known = false;
+  for (const auto& [name, rate] : measured.ternary_rates) {
+    EXPECT_GT(rate, 0) << name;
+    known = known || name == measured.ternary;
+  }
+  EXPECT_TRUE(known) << measured.ternary;
+  const BackendInfo dot = Bind(model, {"cpu", "", 2, "dot"}, limits)->Describe();
+  const BackendInfo dense = Bind(model, {"cpu", "", 2, "dense"}, limits)->Describe();
+  EXPECT_NEAR(dense.ternary_share / dot.ternary_share, 0.8, 0.02);
+}
+
 TEST(Demo, FileIsWholeAndSmallEnoughToBundle) {
   const auto path = kDemo / "demo.edgellm";
   EXPECT_NO_THROW(VerifyChecksums(path, {}));

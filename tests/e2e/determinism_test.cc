@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/error.h"
 #include "tests/e2e/formats.h"
 
 namespace edgellm {
@@ -25,6 +26,33 @@ TEST_P(EachFormat, IdsDependOnTheRequestAlone) {
       EXPECT_EQ(Answers(model, {"cpu", name, 2}, 4, 7, kv), alone) << name << " in slices of seven";
     }
   }
+}
+
+TEST(TernaryKernels, IdsDoNotDependOnTheKernel) {
+  for (const char* format : {"ternary", "ternary-g256"}) {
+    const Model model = InFormat("llama-tied", WeightFormat::Parse(format));
+    const auto expected = Answers(model, {"cpu", "scalar", 1, "dot"}, 1, 64, KvType::kF32);
+    for (const cpu::KernelTable* kernels : cpu::UsableKernels()) {
+      for (const char* ternary : {"dot", "tables", "dense"}) {
+        for (const int threads : {1, 2}) {
+          EXPECT_EQ(Answers(model, {"cpu", kernels->name, threads, ternary}, 2 * threads - 1, 7, KvType::kF32),
+                    expected)
+              << format << " " << kernels->name << " " << ternary << " " << threads;
+        }
+      }
+    }
+  }
+}
+
+TEST(TernaryKernels, TheChoiceCanBeMade) {
+  const BackendLimits limits = {.batch_tokens = 1, .logit_rows = 1, .pages = 1, .context = 16, .kv = KvType::kF32};
+  const Model ternary = InFormat("llama-tied", {WeightKind::kTernary});
+  const BackendInfo dense = Bind(ternary, {"cpu", "", 1, "dense"}, limits)->Describe();
+  EXPECT_EQ(dense.ternary, "dense");
+  EXPECT_TRUE(dense.ternary_rates.empty());
+  EXPECT_EQ(Bind(ternary, {"cpu", "", 1}, limits)->Describe().ternary, "dot") << "too small to be measured";
+  EXPECT_EQ(Bind(InFormat("llama-tied", {WeightKind::kInt8, 32}), {"cpu", "", 1}, limits)->Describe().ternary, "");
+  EXPECT_THROW(Bind(ternary, {"cpu", "", 1, "abacus"}, limits), Error);
 }
 
 TEST_P(EachFormat, LogitsAreThoseOfTheReference) {

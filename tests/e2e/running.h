@@ -19,6 +19,7 @@ namespace edgellm {
 struct Target {
   std::string backend, isa;
   int threads = 1;
+  std::string ternary = {};  // as BackendOptions::ternary
 };
 
 /// The reference and every instruction set that this machine runs.
@@ -31,7 +32,8 @@ inline std::vector<Target> AllTargets() {
 inline std::unique_ptr<Backend> Bind(const Model& model, const Target& target, const BackendLimits& limits) {
   const Plan plan = Lower(model.config);
   const std::vector<WeightView> weights = model.weights.Bind(plan, model.name);
-  return MakeBackend(target.backend, plan, weights, limits, {.threads = target.threads, .isa = target.isa});
+  return MakeBackend(target.backend, plan, weights, limits,
+                     {.threads = target.threads, .isa = target.isa, .ternary = target.ternary});
 }
 
 /// Logits of every position of `ids`, in one forward: [position][vocab].

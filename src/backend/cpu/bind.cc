@@ -12,8 +12,9 @@ namespace {
 
 class Binder {
  public:
-  Binder(const Plan& plan, std::span<const WeightView> weights, int64_t tokens, int64_t logit_rows, WorkerPool& workers)
-      : plan_(plan), weights_(weights), workers_(workers) {
+  Binder(const Plan& plan, std::span<const WeightView> weights, int64_t tokens, int64_t logit_rows, Packing ternary,
+         WorkerPool& workers)
+      : plan_(plan), weights_(weights), ternary_(ternary), workers_(workers) {
     bound_.matrices.resize(weights.size());
     const int64_t heads = int64_t{plan.heads} * plan.head_dim, kv = int64_t{plan.kv_heads} * plan.head_dim;
     widest_ = std::max({int64_t{plan.hidden}, heads, int64_t{plan.ffn}});
@@ -27,7 +28,7 @@ class Binder {
     bound_.up = MakeRows(tokens, plan.ffn);
     bound_.ffn = MakeRows(tokens, plan.ffn);
     // No group is shorter than 32, but the last of a row.
-    bound_.code_stride = static_cast<size_t>(RoundUp(widest_, 64));
+    bound_.code_stride = static_cast<size_t>(RoundUp(widest_ + kCodeSlack, 64));
     bound_.group_stride = static_cast<size_t>((widest_ + 31) / 32);
     bound_.shared_input.normed = MakeRows(rows_, widest_);
     bound_.private_inputs.resize(static_cast<size_t>(workers.size()));
@@ -57,6 +58,7 @@ class Binder {
   }
 
   const WeightView& View(WeightId id) const { return weights_[static_cast<size_t>(id)]; }
+  Packing PackingOf(WeightId id) const { return cpu::PackingOf(View(id).format, ternary_); }
 
   /// A norm or bias as floats, padded with zeros.
   const float* BindVector(WeightId id) {
@@ -77,7 +79,7 @@ class Binder {
       if (matrix.tiles > 0) return;
       matrix.tiles = 1;  // seen
       at[static_cast<size_t>(linear.weight)] = bytes;
-      bytes += PackedBytes(View(linear.weight));
+      bytes += PackedBytes(View(linear.weight), PackingOf(linear.weight));
     };
     for (const Step& step : plan_.steps) {
       if (const auto* qkv = std::get_if<Qkv>(&step)) {
@@ -94,7 +96,8 @@ class Binder {
     bound_.weight_bytes += bytes;
     for (size_t id = 0; id < weights_.size(); ++id) {
       PackedMatrix& matrix = bound_.matrices[id];
-      if (matrix.tiles > 0) matrix = Pack(weights_[id], bound_.weights.data() + at[id], workers_);
+      if (matrix.tiles == 0) continue;
+      matrix = Pack(weights_[id], PackingOf(static_cast<WeightId>(id)), bound_.weights.data() + at[id], workers_);
     }
   }
 
@@ -109,13 +112,18 @@ class Binder {
   int FormFor(Preparation& input, const WeightFormat& format, int64_t cols) {
     if (format.is_float()) return -1;
     const InputForm form = {format.ActivationGroup(cols), format.GroupSize(cols),
-                            format.kind == WeightKind::kTernary ? kTernaryActivationFloor : 0.0f};
+                            format.kind == WeightKind::kTernary ? kTernaryActivationFloor : 0.0f,
+                            cpu::PackingOf(format, ternary_) == Packing::kTernaryTables};
     const auto found = std::find(input.forms.begin(), input.forms.end(), form);
     const auto index = static_cast<size_t>(found - input.forms.begin());
     if (found == input.forms.end()) input.forms.push_back(form);
     if (index == bound_.shared_input.forms.size()) {
       MakeForm(bound_.shared_input, rows_);
       for (InputBuffers& own : bound_.private_inputs) MakeForm(own, kPrivateTokens);
+      bound_.tables.push_back(nullptr);
+    }
+    if (form.tables && bound_.tables[index] == nullptr) {
+      bound_.tables[index] = Allocate<uint8_t>(static_cast<size_t>((widest_ + 3) / 4) * 64);
     }
     return static_cast<int>(index);
   }
@@ -182,6 +190,7 @@ class Binder {
   const Plan& plan_;
   std::span<const WeightView> weights_;
   int64_t rows_ = 0, widest_ = 0;
+  Packing ternary_;
   WorkerPool& workers_;
   BoundPlan bound_;
 };
@@ -189,8 +198,8 @@ class Binder {
 }  // namespace
 
 BoundPlan BindPlan(const Plan& plan, std::span<const WeightView> weights, int64_t tokens, int64_t logit_rows,
-                   WorkerPool& workers) {
-  return Binder(plan, weights, tokens, logit_rows, workers).Finish();
+                   Packing ternary, WorkerPool& workers) {
+  return Binder(plan, weights, tokens, logit_rows, ternary, workers).Finish();
 }
 
 }  // namespace edgellm::cpu

@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "backend/backend.h"
+#include "backend/cpu/choose_ternary.h"
 #include "backend/cpu/isa.h"
 #include "backend/cpu/phases.h"
 #include "backend/sampler.h"
@@ -26,7 +27,8 @@ class CpuBackend final : public Backend {
         limits_(limits),
         kernels_(ChooseKernels(options.isa)),
         workers_(options.threads),
-        bound_(BindPlan(plan_, weights, limits.batch_tokens, limits.logit_rows, workers_)) {
+        ternary_(ChooseTernary(plan_, weights, options.ternary, kernels_, workers_)),
+        bound_(BindPlan(plan_, weights, limits.batch_tokens, limits.logit_rows, ternary_.packing, workers_)) {
     padded_dim_ = static_cast<int>(RoundUp(plan.head_dim, kLanes));
     const size_t element = limits.kv == KvType::kF16 ? 2 : 4;
     head_bytes_ = static_cast<size_t>(kPageTokens) * static_cast<size_t>(plan.head_dim + padded_dim_) * element;
@@ -74,7 +76,10 @@ class CpuBackend final : public Backend {
             .isa = kernels_.name,
             .threads = workers_.size(),
             .weight_bytes = bound_.weight_bytes,
-            .kv_bytes = cache_.size()};
+            .kv_bytes = cache_.size(),
+            .ternary = ternary_.name,
+            .ternary_share = ternary_.share,
+            .ternary_rates = ternary_.rates};
   }
 
   void SetStepTimes(StepTimes* times) override { times_ = times; }
@@ -188,12 +193,25 @@ class CpuBackend final : public Backend {
     if (rows <= kPrivateTokens) {
       const InputBuffers& own = bound_.private_inputs[static_cast<size_t>(worker)];
       PrepareRows(input, own, 0, rows);
+      if (rows == 1) BuildTables(input, own, worker);
       return own;
     }
     const auto [first, last] = SliceOf(rows, worker, workers_.size());
     PrepareRows(input, bound_.shared_input, first, last);
     workers_.Barrier();
     return bound_.shared_input;
+  }
+
+  /// Look-up tables for one token, where the phase wants them: every worker makes a part from its own codes.
+  void BuildTables(const Preparation& input, const InputBuffers& own, int worker) {
+    bool built = false;
+    for (size_t f = 0; f < input.forms.size(); ++f) {
+      if (!input.forms[f].tables) continue;
+      const auto [first, last] = SliceOf((input.cols + 3) / 4, worker, workers_.size());
+      kernels_.build_tables(own.forms[f].codes, first, last, bound_.tables[f]);
+      built = true;
+    }
+    if (built) workers_.Barrier();
   }
 
   /// The tiles [first, last) of one linear layer.
@@ -213,6 +231,7 @@ class CpuBackend final : public Backend {
       in.scales = quantised.scales;
       in.scale_step = input.forms[index].group == input.forms[index].sum_group ? 1 : 0;
       in.sums = quantised.sums;
+      in.tables = bound_.tables[index];
       in.group_stride = bound_.group_stride * static_cast<size_t>(in.interleave);
     }
     kernels_.linear(*part.matrix, tiles.first, tiles.last, in, RowsOf(input.logit_rows), part.out, ScratchOf(worker));
@@ -220,15 +239,16 @@ class CpuBackend final : public Backend {
 
   void Run(const LinearPhase& phase, int worker) {
     const InputBuffers& buffers = Prepare(phase.input, worker);
-    RunLinear(phase.input, buffers, phase.part, SliceOf(phase.part.matrix->tiles, worker, workers_.size()), worker);
+    RunLinear(phase.input, buffers, phase.part, ShareOf(*phase.part.matrix, worker, workers_.size()), worker);
   }
 
   void Run(const GatePhase& phase, int worker) {
-    constexpr int64_t kTilesAtOnce = 12;  // few enough to be still in the cache when they are multiplied
+    // Of many tokens few tiles, which are still in the cache when they are multiplied.
+    const int64_t tiles_at_once = batch_->tokens.size() == 1 ? phase.gate.matrix->tiles : 12;
     const InputBuffers& buffers = Prepare(phase.input, worker);
-    const auto [first, last] = SliceOf(phase.gate.matrix->tiles, worker, workers_.size());
-    for (int64_t tile = first; tile < last; tile += kTilesAtOnce) {
-      const Slice tiles = {tile, std::min(last, tile + kTilesAtOnce)};
+    const auto [first, last] = ShareOf(*phase.gate.matrix, worker, workers_.size());
+    for (int64_t tile = first; tile < last; tile += tiles_at_once) {
+      const Slice tiles = {tile, std::min(last, tile + tiles_at_once)};
       RunLinear(phase.input, buffers, phase.gate, tiles, worker);
       RunLinear(phase.input, buffers, phase.up, tiles, worker);
       for (size_t t = 0; t < batch_->tokens.size(); ++t) {
@@ -358,6 +378,7 @@ class CpuBackend final : public Backend {
   BackendLimits limits_;
   const KernelTable& kernels_;
   WorkerPool workers_;
+  TernaryChoice ternary_;
   BoundPlan bound_;
   int padded_dim_ = 0;                                        // head_dim up to a multiple of kLanes
   size_t head_bytes_ = 0, page_bytes_ = 0, layer_bytes_ = 0;  // of the cache: one head of one page; a page; a layer

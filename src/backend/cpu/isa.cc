@@ -21,6 +21,9 @@ const KernelTable& Kernels();
 namespace avx512 {
 const KernelTable& Kernels();
 }
+namespace avx512_vbmi {
+const KernelTable& Kernels();
+}
 #elif defined(__aarch64__)
 namespace neon {
 const KernelTable& Kernels();
@@ -45,6 +48,7 @@ std::vector<const KernelTable*> UsableKernels() {
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
                       __builtin_cpu_supports("avx512vnni");
+  if (avx512 && __builtin_cpu_supports("avx512vbmi")) usable.push_back(&avx512_vbmi::Kernels());
   if (avx512) usable.push_back(&avx512::Kernels());
   if (avx2) usable.push_back(&avx2::Kernels());
 #elif defined(__aarch64__)

@@ -26,12 +26,24 @@ inline constexpr int kCodePadding = 16;
 /// Activation groups whose absmax is below this count as zeros (kSmallestActivation of quant/activation.h).
 inline constexpr float kSmallestGroup = 1e-30f;
 
-enum class Packing : uint8_t { kF32, kF16, kBf16, kInt8, kInt4, kInt4Zero, kTernary };
+/// Four tiles that are looked up together (Packing::kTernaryTables).
+inline constexpr int kTablesTiles = 4;
+/// The tables of so many times four values stay in the first-level cache while row after row looks up in them.
+inline constexpr int kTableFours = 128;
+/// Codes may be read up to so many bytes past the last one (Packing::kTernaryDense); what is there counts nothing.
+inline constexpr int kCodeSlack = 20;
+
+enum class Packing : uint8_t { kF32, kF16, kBf16, kInt8, kInt4, kInt4Zero, kTernary, kTernaryTables, kTernaryDense };
 
 /// A matrix repacked so that each 64-byte load feeds 16 rows (made by packing.cc):
 ///   integers  codes[tile][block][row 16][4]: byte i of a row holds k = block * per_block + 4 * plane + i, where plane
 ///   is
 ///             the byte (int8), the nibble (int4, low first) or the bit pair (ternary, lowest first)
+///             Dense ternary has five digits a byte instead, which planes 0 to 4 are (kernels/ternary.h), and groups
+///             begin with a line of their own, whose unused digits are 0
+///   tables    codes[k / (4 * kTableFours)][tile / 4][k / 4][row 16][tile % 4]: a byte is four ternary codes of two
+///   bits,
+///             lowest k first
 ///   floats    codes[tile][k][row 16]
 ///   scales    [tile][group][row 16], f16 for int8 and int4, f32 for ternary; zeros likewise, f16
 /// Rows past the last have scale 0, so that they come out as 0.
@@ -40,7 +52,7 @@ struct PackedMatrix {
   int64_t rows, cols, tiles;
   int64_t group;  // values of a row per scale
   int64_t groups;
-  int64_t blocks;  // 64-byte lines per tile
+  int64_t blocks;  // 64-byte lines per tile; for tables per four tiles
   const uint8_t* codes;
   const uint8_t* scales;
   const uint8_t* zeros;
@@ -54,11 +66,12 @@ struct LinearInput {
   size_t value_stride;
   int64_t interleave;
   const int8_t* codes;
-  size_t code_stride;   // bytes of a panel
-  const float* scales;  // one per weight group, or a single one for all (scale_step 0)
-  int64_t scale_step;   // 1: by group; 0: one for all
-  const int32_t* sums;  // sum of the codes in each weight group
-  size_t group_stride;  // scales, and sums, of a panel
+  size_t code_stride;     // bytes of a panel
+  const float* scales;    // one per weight group, or a single one for all (scale_step 0)
+  int64_t scale_step;     // 1: by group; 0: one for all
+  const int32_t* sums;    // sum of the codes in each weight group
+  size_t group_stride;    // scales, and sums, of a panel
+  const uint8_t* tables;  // of one token's codes, 64 bytes for every four; null unless the packing wants them
 };
 
 /// Where a linear layer's rows go: y[token][stride]; columns tile * 16 ... are written whole.
@@ -99,6 +112,8 @@ struct KernelTable {
   /// in a panel of `interleave` tokens; the pointers are to its own first ones (see LinearInput).
   void (*quantize)(const float* x, int64_t n, int64_t group, int64_t sum_group, float floor, int64_t interleave,
                    int8_t* codes, float* scales, int32_t* sums);
+  /// Look-up tables (kernels/ternary_tables.h) for one token's codes 4 * first_four .. 4 * last_four - 1.
+  void (*build_tables)(const int8_t* codes, int64_t first_four, int64_t last_four, uint8_t* tables);
   /// out = x * weight / sqrt(mean(x^2) + epsilon) over n values; weight null: x unchanged. Buffers padded.
   void (*rms_norm)(const float* x, const float* weight, int64_t n, float epsilon, float* out);
   /// out = activation(gate) * up; n a multiple of 16. relu2: max(x,0)^2 instead of x*sigmoid(x).

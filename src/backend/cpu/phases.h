@@ -3,6 +3,7 @@
 // write.
 #pragma once
 
+#include <span>
 #include <variant>
 #include <vector>
 
@@ -24,6 +25,7 @@ struct Rows {
 struct InputForm {
   int64_t group = 0, sum_group = 0;  // values per activation scale; values per sum of codes (a weight group)
   float floor = 0;
+  bool tables = false;  // look-up tables too, where there is one token
   bool operator==(const InputForm&) const = default;
 };
 
@@ -97,6 +99,7 @@ struct BoundPlan {
   Rows residual, query, key, value, attention, gate, up, ffn, logits;
   InputBuffers shared_input;
   std::vector<InputBuffers> private_inputs;  // [worker], for kPrivateTokens
+  std::vector<uint8_t*> tables;              // [index into Preparation::forms], made by all workers together
   size_t code_stride = 0, group_stride = 0;  // bytes of codes, and scales or sums, of one token at the most
   std::vector<PackedMatrix> matrices;        // by WeightId; without tiles where a weight is no matrix of a linear layer
   Buffer weights;                            // all of them, so that small ones lie on huge pages too
@@ -104,8 +107,9 @@ struct BoundPlan {
   size_t weight_bytes = 0;
 };
 
-/// Packs the weights and lays the phases out for at most `tokens` tokens and `logit_rows` logit rows.
+/// Packs the weights (ternary ones as `ternary` says) and lays the phases out for at most `tokens` tokens and
+/// `logit_rows` logit rows.
 BoundPlan BindPlan(const Plan& plan, std::span<const WeightView> weights, int64_t tokens, int64_t logit_rows,
-                   WorkerPool& workers);
+                   Packing ternary, WorkerPool& workers);
 
 }  // namespace edgellm::cpu

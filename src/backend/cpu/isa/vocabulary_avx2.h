@@ -130,3 +130,62 @@ static inline I32x16 DotInt8(I32x16 sum, Line codes, Line x) {
   return {DotHalf(sum.low, _mm256_abs_epi8(codes.low), _mm256_sign_epi8(x.low, codes.low)),
           DotHalf(sum.high, _mm256_abs_epi8(codes.high), _mm256_sign_epi8(x.high, codes.high))};
 }
+
+/// Products of codes of at most 2 are small enough that five planes of them are added as int16.
+template <int kPlanes>
+static inline __m256i DotTernaryHalf(__m256i sum, const __m256i* codes, const __m256i* x) {
+  __m256i pairs = _mm256_maddubs_epi16(codes[0], x[0]);
+  EDGELLM_UNROLL
+  for (int p = 1; p < kPlanes; ++p) pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(codes[p], x[p]));
+  return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+template <int kPlanes>
+static inline I32x16 DotTernary(I32x16 sum, const Line* codes, const int8_t* x) {
+  __m256i low[kPlanes], high[kPlanes], fours[kPlanes];
+  EDGELLM_UNROLL
+  for (int p = 0; p < kPlanes; ++p) {
+    low[p] = codes[p].low;
+    high[p] = codes[p].high;
+    fours[p] = Broadcast4(x + 4 * p).low;
+  }
+  return {DotTernaryHalf<kPlanes>(sum.low, low, fours), DotTernaryHalf<kPlanes>(sum.high, high, fours)};
+}
+
+#define EDGELLM_BOTH_HALVES(function) {function(a.low, b.low), function(a.high, b.high)}
+static inline Line SplatU8(int value) {
+  const __m256i all = _mm256_set1_epi8(static_cast<char>(value));
+  return {all, all};
+}
+static inline Line SplatU16(int value) {
+  const __m256i all = _mm256_set1_epi16(static_cast<int16_t>(value));
+  return {all, all};
+}
+static inline Line AddU8(Line a, Line b) { return EDGELLM_BOTH_HALVES(_mm256_add_epi8); }
+static inline Line SubU8(Line a, Line b) { return EDGELLM_BOTH_HALVES(_mm256_sub_epi8); }
+static inline Line MinU8(Line a, Line b) { return EDGELLM_BOTH_HALVES(_mm256_min_epu8); }
+static inline Line AverageU8(Line a, Line b) { return EDGELLM_BOTH_HALVES(_mm256_avg_epu8); }
+static inline Line And(Line a, Line b) { return EDGELLM_BOTH_HALVES(_mm256_and_si256); }
+static inline Line AddU16(Line a, Line b) { return EDGELLM_BOTH_HALVES(_mm256_add_epi16); }
+static inline Line SubU16(Line a, Line b) { return EDGELLM_BOTH_HALVES(_mm256_sub_epi16); }
+static inline Line AddHighBytes(Line a, Line b) {
+  return AddU16(a, {_mm256_srli_epi16(b.low, 8), _mm256_srli_epi16(b.high, 8)});
+}
+template <int kShift>
+static inline Line ShiftLeftU16(Line a) { return {_mm256_slli_epi16(a.low, kShift), _mm256_slli_epi16(a.high, kShift)}; }
+static inline I32x16 LowWords(Line a) {
+  return {_mm256_srai_epi32(_mm256_slli_epi32(a.low, 16), 16), _mm256_srai_epi32(_mm256_slli_epi32(a.high, 16), 16)};
+}
+static inline I32x16 HighWords(Line a) { return {_mm256_srai_epi32(a.low, 16), _mm256_srai_epi32(a.high, 16)}; }
+static inline Line BroadcastTable(const uint8_t* from) {
+  const __m256i all = _mm256_broadcastsi128_si256(LoadHalfLine(from));
+  return {all, all};
+}
+static inline Line LookUp(Line a, Line b) { return EDGELLM_BOTH_HALVES(_mm256_shuffle_epi8); }
+static inline __m256i SpreadHalf(__m256i half, int byte) {
+  const __m256i b = _mm256_and_si256(_mm256_srl_epi32(half, _mm_cvtsi32_si128(8 * byte)), _mm256_set1_epi32(255));
+  const __m256i two = _mm256_or_si256(b, _mm256_slli_epi32(b, 6));
+  return _mm256_and_si256(_mm256_or_si256(two, _mm256_slli_epi32(two, 12)), _mm256_set1_epi8(3));
+}
+static inline Line SpreadCodes(Line line, int byte) { return {SpreadHalf(line.low, byte), SpreadHalf(line.high, byte)}; }
+static constexpr bool kHasLookUpDigit = false;
+#undef EDGELLM_BOTH_HALVES

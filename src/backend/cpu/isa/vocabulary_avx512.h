@@ -73,7 +73,12 @@ static inline I32x16 SubI32(I32x16 a, I32x16 b) { return {_mm512_sub_epi32(a.v, 
 static inline F32x16 ToFloat(I32x16 a) { return {_mm512_cvtepi32_ps(a.v)}; }
 
 static inline void Prefetch(const void* at) { _mm_prefetch(static_cast<const char*>(at), _MM_HINT_T0); }
-static inline Line LoadLine(const uint8_t* from) { return {_mm512_loadu_si512(from)}; }
+static inline Line LoadLine(const uint8_t* from) {
+  Line line = {_mm512_loadu_si512(from)};
+  // Loaded once: GCC would read it again for each use, and one line a cycle is what the first-level cache gives.
+  asm("" : "+v"(line.v));
+  return line;
+}
 static inline void StoreLine(uint8_t* to, Line line) { _mm512_storeu_si512(to, line.v); }
 static inline Line Broadcast4(const int8_t* from) {
   int32_t four;
@@ -93,3 +98,59 @@ static inline I32x16 DotCodes(I32x16 sum, Line codes, Line x) {
 }
 static inline Line Int8Codes(Line line) { return {_mm512_xor_si512(line.v, _mm512_set1_epi8(-128))}; }
 static inline I32x16 DotInt8(I32x16 sum, Line codes, Line x) { return DotCodes(sum, codes, x); }
+
+template <int kPlanes>
+static inline I32x16 DotTernary(I32x16 sum, const Line* codes, const int8_t* x) {
+  EDGELLM_UNROLL
+  for (int p = 0; p < kPlanes; ++p) sum = DotCodes(sum, codes[p], Broadcast4(x + 4 * p));
+  return sum;
+}
+
+static inline Line SplatU8(int value) { return {_mm512_set1_epi8(static_cast<char>(value))}; }
+static inline Line SplatU16(int value) { return {_mm512_set1_epi16(static_cast<int16_t>(value))}; }
+static inline Line AddU8(Line a, Line b) { return {_mm512_add_epi8(a.v, b.v)}; }
+static inline Line SubU8(Line a, Line b) { return {_mm512_sub_epi8(a.v, b.v)}; }
+static inline Line MinU8(Line a, Line b) { return {_mm512_min_epu8(a.v, b.v)}; }
+static inline Line AverageU8(Line a, Line b) { return {_mm512_avg_epu8(a.v, b.v)}; }
+static inline Line And(Line a, Line b) { return {_mm512_and_si512(a.v, b.v)}; }
+static inline Line AddU16(Line a, Line b) { return {_mm512_add_epi16(a.v, b.v)}; }
+static inline Line SubU16(Line a, Line b) { return {_mm512_sub_epi16(a.v, b.v)}; }
+static inline Line AddHighBytes(Line a, Line b) { return {_mm512_add_epi16(a.v, _mm512_srli_epi16(b.v, 8))}; }
+template <int kShift>
+static inline Line ShiftLeftU16(Line a) { return {_mm512_slli_epi16(a.v, kShift)}; }
+static inline I32x16 LowWords(Line a) { return {_mm512_srai_epi32(_mm512_slli_epi32(a.v, 16), 16)}; }
+static inline I32x16 HighWords(Line a) { return {_mm512_srai_epi32(a.v, 16)}; }
+static inline Line BroadcastTable(const uint8_t* from) {
+  return {_mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)))};
+}
+static inline Line LookUp(Line table, Line index) { return {_mm512_shuffle_epi8(table.v, index.v)}; }
+static inline Line SpreadCodes(Line line, int byte) {
+  const __m512i b = _mm512_and_si512(_mm512_srl_epi32(line.v, _mm_cvtsi32_si128(8 * byte)), _mm512_set1_epi32(255));
+  const __m512i two = _mm512_or_si512(b, _mm512_slli_epi32(b, 6));
+  return {_mm512_and_si512(_mm512_or_si512(two, _mm512_slli_epi32(two, 12)), _mm512_set1_epi8(3))};
+}
+#if defined(__AVX512VBMI__)
+/// The digit of a place, for each sum of four digits (kernels/ternary.h).
+struct DigitTable {
+  alignas(64) uint8_t byte[128];
+};
+static constexpr DigitTable MakeDigitTable(int place) {
+  DigitTable table{};
+  for (int t = 0; t < 81; ++t) {
+    const int digits[] = {t % 3, t / 3 % 3, t / 9 % 3, t / 27};
+    table.byte[digits[0] + 3 * digits[1] + 9 * digits[2] + 29 * digits[3]] = static_cast<uint8_t>(digits[place]);
+  }
+  return table;
+}
+static constexpr DigitTable kDigitTables[4] = {MakeDigitTable(0), MakeDigitTable(1), MakeDigitTable(2), MakeDigitTable(3)};
+static constexpr bool kHasLookUpDigit = true;
+template <int kPlace>
+static inline Line LookUpDigit(Line sum) {
+  const uint8_t* table = kDigitTables[kPlace].byte;
+  // _mm512_permutex2var_epi8, with its tables held in registers: GCC 12 overwrites them and loads them anew for each line.
+  asm("vpermi2b %2, %1, %0" : "+v"(sum.v) : "v"(_mm512_load_si512(table)), "v"(_mm512_load_si512(table + 64)));
+  return sum;
+}
+#else
+static constexpr bool kHasLookUpDigit = false;
+#endif

@@ -1,5 +1,5 @@
-// The kernels' vocabulary (see vocabulary_scalar.h) for 64-bit ARM. The dot product of bytes comes from the including file:
-// DotQuarter(sum int32x4, a int8x16, b int8x16). No includes here.
+// The kernels' vocabulary (see vocabulary_scalar.h) for 64-bit ARM. Dot products of bytes come from the including file:
+// DotQuarter(sum int32x4, a int8x16, b int8x16), and DotTernaryQuarter of several pairs with |a| <= 2. No includes here.
 
 struct F32x16 {
   float32x4_t v[4];
@@ -107,5 +107,86 @@ static inline I32x16 DotCodes(I32x16 sum, Line codes, Line x) {
 }
 static inline Line Int8Codes(Line line) { return line; }
 static inline I32x16 DotInt8(I32x16 sum, Line codes, Line x) { return DotCodes(sum, codes, x); }
+
+template <int kPlanes>
+[[gnu::always_inline]] static inline I32x16 DotTernary(I32x16 sum, const Line* codes, const int8_t* x) {
+  int8x16_t fours[kPlanes];
+  EDGELLM_UNROLL
+  for (int p = 0; p < kPlanes; ++p) fours[p] = Broadcast4(x + 4 * p).v[0];
+  EDGELLM_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    int8x16_t quarters[kPlanes];
+    EDGELLM_UNROLL
+    for (int p = 0; p < kPlanes; ++p) quarters[p] = codes[p].v[i];
+    sum.v[i] = DotTernaryQuarter<kPlanes>(sum.v[i], quarters, fours);
+  }
+  return sum;
+}
+
+// Look-up tables. The same registers, taken for unsigned bytes or words.
+#define EDGELLM_U8(x) vreinterpretq_u8_s8(x)
+#define EDGELLM_U16(x) vreinterpretq_u16_s8(x)
+#define EDGELLM_S32(x) vreinterpretq_s32_s8(x)
+static inline Line SplatU8(int value) { Line result; EDGELLM_EACH_QUARTER(vdupq_n_s8(static_cast<int8_t>(value))); }
+static inline Line SplatU16(int value) {
+  Line result;
+  EDGELLM_EACH_QUARTER(vreinterpretq_s8_s16(vdupq_n_s16(static_cast<int16_t>(value))));
+}
+static inline Line AddU8(Line a, Line b) { Line result; EDGELLM_EACH_QUARTER(vaddq_s8(a.v[i], b.v[i])); }
+static inline Line SubU8(Line a, Line b) { Line result; EDGELLM_EACH_QUARTER(vsubq_s8(a.v[i], b.v[i])); }
+static inline Line MinU8(Line a, Line b) {
+  Line result;
+  EDGELLM_EACH_QUARTER(vreinterpretq_s8_u8(vminq_u8(EDGELLM_U8(a.v[i]), EDGELLM_U8(b.v[i]))));
+}
+static inline Line AverageU8(Line a, Line b) {
+  Line result;
+  EDGELLM_EACH_QUARTER(vreinterpretq_s8_u8(vrhaddq_u8(EDGELLM_U8(a.v[i]), EDGELLM_U8(b.v[i]))));
+}
+static inline Line And(Line a, Line b) { Line result; EDGELLM_EACH_QUARTER(vandq_s8(a.v[i], b.v[i])); }
+static inline Line AddU16(Line a, Line b) {
+  Line result;
+  EDGELLM_EACH_QUARTER(vreinterpretq_s8_u16(vaddq_u16(EDGELLM_U16(a.v[i]), EDGELLM_U16(b.v[i]))));
+}
+static inline Line SubU16(Line a, Line b) {
+  Line result;
+  EDGELLM_EACH_QUARTER(vreinterpretq_s8_u16(vsubq_u16(EDGELLM_U16(a.v[i]), EDGELLM_U16(b.v[i]))));
+}
+static inline Line AddHighBytes(Line a, Line b) {
+  Line result;
+  EDGELLM_EACH_QUARTER(vreinterpretq_s8_u16(vsraq_n_u16(EDGELLM_U16(a.v[i]), EDGELLM_U16(b.v[i]), 8)));
+}
+template <int kShift>
+static inline Line ShiftLeftU16(Line a) {
+  Line result;
+  EDGELLM_EACH_QUARTER(vreinterpretq_s8_u16(vshlq_n_u16(EDGELLM_U16(a.v[i]), kShift)));
+}
+static inline I32x16 LowWords(Line a) {
+  I32x16 result;
+  EDGELLM_EACH_QUARTER(vshrq_n_s32(vshlq_n_s32(EDGELLM_S32(a.v[i]), 16), 16));
+}
+static inline I32x16 HighWords(Line a) { I32x16 result; EDGELLM_EACH_QUARTER(vshrq_n_s32(EDGELLM_S32(a.v[i]), 16)); }
+static inline Line BroadcastTable(const uint8_t* from) {
+  const int8x16_t all = vreinterpretq_s8_u8(vld1q_u8(from));
+  Line result;
+  EDGELLM_EACH_QUARTER(all);
+}
+static inline Line LookUp(Line table, Line index) {
+  Line result;
+  EDGELLM_EACH_QUARTER(vqtbl1q_s8(table.v[i], EDGELLM_U8(index.v[i])));
+}
+static inline Line SpreadCodes(Line line, int byte) {
+  const uint32x4_t down = vdupq_n_u32(255);
+  Line result;
+  for (int i = 0; i < 4; ++i) {
+    const uint32x4_t b = vandq_u32(vshlq_u32(vreinterpretq_u32_s8(line.v[i]), vdupq_n_s32(-8 * byte)), down);
+    const uint32x4_t two = vorrq_u32(b, vshlq_n_u32(b, 6));
+    result.v[i] = vandq_s8(vreinterpretq_s8_u32(vorrq_u32(two, vshlq_n_u32(two, 12))), vdupq_n_s8(3));
+  }
+  return result;
+}
+static constexpr bool kHasLookUpDigit = false;
+#undef EDGELLM_U8
+#undef EDGELLM_U16
+#undef EDGELLM_S32
 
 #undef EDGELLM_EACH_QUARTER

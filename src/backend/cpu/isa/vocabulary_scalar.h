@@ -162,4 +162,61 @@ static inline I32x16 DotInt8(I32x16 sum, Line codes, Line x) {
   return sum;
 }
 
+/// sum[row] += the dot of kPlanes (at most 5) lines of codes of at most 2 with 4 * kPlanes activation codes from x on.
+template <int kPlanes>
+static inline I32x16 DotTernary(I32x16 sum, const Line* codes, const int8_t* x) {
+  for (int p = 0; p < kPlanes; ++p) sum = DotCodes(sum, codes[p], Broadcast4(x + 4 * p));
+  return sum;
+}
+
+// Look-up tables: bytes, and the 32 words (of two bytes, low one first) or 16 words of four of a line.
+#define EDGELLM_EACH_BYTE(expression)                                              \
+  Line result;                                                                     \
+  for (int i = 0; i < 64; ++i) result.byte[i] = static_cast<uint8_t>((expression)); \
+  return result
+#define EDGELLM_EACH_WORD(expression)                        \
+  Line result;                                               \
+  for (int i = 0; i < 64; i += 2) {                          \
+    const int left = a.byte[i] | a.byte[i + 1] << 8;         \
+    const int right = b.byte[i] | b.byte[i + 1] << 8;        \
+    const unsigned word = static_cast<unsigned>(expression); \
+    result.byte[i] = static_cast<uint8_t>(word);             \
+    result.byte[i + 1] = static_cast<uint8_t>(word >> 8);    \
+  }                                                          \
+  return result
+
+static inline Line SplatU8(int value) { EDGELLM_EACH_BYTE(value); }
+static inline Line SplatU16(int value) { EDGELLM_EACH_BYTE(i % 2 == 0 ? value : value >> 8); }
+static inline Line AddU8(Line a, Line b) { EDGELLM_EACH_BYTE(a.byte[i] + b.byte[i]); }
+static inline Line SubU8(Line a, Line b) { EDGELLM_EACH_BYTE(a.byte[i] - b.byte[i]); }
+static inline Line MinU8(Line a, Line b) { EDGELLM_EACH_BYTE(a.byte[i] < b.byte[i] ? a.byte[i] : b.byte[i]); }
+/// (a + b + 1) / 2
+static inline Line AverageU8(Line a, Line b) { EDGELLM_EACH_BYTE((a.byte[i] + b.byte[i] + 1) / 2); }
+static inline Line And(Line a, Line b) { EDGELLM_EACH_BYTE(a.byte[i] & b.byte[i]); }
+static inline Line AddU16(Line a, Line b) { EDGELLM_EACH_WORD(left + right); }
+static inline Line SubU16(Line a, Line b) { EDGELLM_EACH_WORD(left - right); }
+/// a + (b >> 8), by words: b's odd bytes.
+static inline Line AddHighBytes(Line a, Line b) { EDGELLM_EACH_WORD(left + (right >> 8)); }
+template <int kShift>
+static inline Line ShiftLeftU16(Line a) { const Line& b = a; EDGELLM_EACH_WORD((left << kShift) + 0 * right); }
+/// The low and the high words of the 16 words of four bytes, with their signs.
+static inline I32x16 LowWords(Line a) {
+  I32x16 result;
+  EDGELLM_EACH_LANE(static_cast<int16_t>(a.byte[4 * i] | a.byte[4 * i + 1] << 8));
+}
+static inline I32x16 HighWords(Line a) {
+  I32x16 result;
+  EDGELLM_EACH_LANE(static_cast<int16_t>(a.byte[4 * i + 2] | a.byte[4 * i + 3] << 8));
+}
+/// 16 bytes, four times over.
+static inline Line BroadcastTable(const uint8_t* from) { EDGELLM_EACH_BYTE(from[i % 16]); }
+/// Each byte of `index`, 0 to 15, becomes the entry that it names of its own 16 bytes of `table`.
+static inline Line LookUp(Line table, Line index) { EDGELLM_EACH_BYTE(table.byte[i / 16 * 16 + index.byte[i]]); }
+/// Byte `byte` of each four, which holds four codes of two bits, as four bytes.
+static inline Line SpreadCodes(Line line, int byte) { EDGELLM_EACH_BYTE(line.byte[i / 4 * 4 + byte] >> 2 * (i % 4) & 3); }
+/// Whether there is LookUpDigit<place>: each byte, a sum of four digits (0 to 84, kernels/ternary.h), becomes one of them.
+static constexpr bool kHasLookUpDigit = false;
+
+#undef EDGELLM_EACH_BYTE
+#undef EDGELLM_EACH_WORD
 #undef EDGELLM_EACH_LANE

@@ -1,30 +1,6 @@
 // Linear layers over packed matrices: 16 rows are the 16 lanes, so no sum ever crosses lanes and each row's groups are added
 // in their order, whatever the tiling. Included inside an instruction set's namespace; no includes here.
 
-/// How the codes of one 64-byte line become unsigned or signed bytes, 4 consecutive k per row and plane. kOffset: what each
-/// code exceeds its meaning by.
-struct Int8Lines {
-  static constexpr int kPlanes = 1;
-  static constexpr int kOffset = kInt8Offset;
-  static constexpr bool kSigned = true;
-  template <int kPlane>
-  static inline Line Codes(Line line) { return Int8Codes(line); }
-};
-struct Int4Lines {
-  static constexpr int kPlanes = 2;
-  static constexpr int kOffset = 8;
-  static constexpr bool kSigned = false;
-  template <int kPlane>
-  static inline Line Codes(Line line) { return Bits<4 * kPlane, 15>(line); }
-};
-struct TernaryLines {
-  static constexpr int kPlanes = 4;
-  static constexpr int kOffset = 1;
-  static constexpr bool kSigned = false;
-  template <int kPlane>
-  static inline Line Codes(Line line) { return Bits<2 * kPlane, 3>(line); }
-};
-
 /// How far ahead of its use a line of weights is asked for, in bytes: about what arrives while memory answers.
 static constexpr int64_t kPrefetchAhead = 4096;
 
@@ -34,25 +10,52 @@ static inline I32x16 Dot(I32x16 sum, Line codes, Line x) {
   return DotCodes(sum, codes, x);
 }
 
-/// sum + one line against one token's codes, plane by plane.
-template <typename Lines, int kPlane = 0>
-static inline I32x16 DotLine(I32x16 sum, Line line, const int8_t* x) {
-  if constexpr (kPlane == Lines::kPlanes) {
+/// What packings by planes have in common (see PackedMatrix): a line holds 4 * kPlanes consecutive k of 16 rows, and
+/// Lines::Planes takes it apart into lines of signed or unsigned bytes, 4 k per row each.
+template <typename Lines, int kPlaneCount>
+struct PlaneLines {
+  static constexpr int kPlanes = kPlaneCount;
+  static constexpr int kPerLine = 4 * kPlanes;
+  static inline int64_t LinesOfGroup(const PackedMatrix& m) { return (m.group + kPerLine - 1) / kPerLine; }
+  /// sum + one line against one token's codes.
+  static inline I32x16 DotLine(I32x16 sum, Line line, const int8_t* x) {
+    Line codes[kPlanes];
+    Lines::Planes(line, codes);
+    EDGELLM_UNROLL
+    for (int p = 0; p < kPlanes; ++p) sum = Dot<Lines::kSigned>(sum, codes[p], Broadcast4(x + 4 * p));
     return sum;
-  } else {
-    sum = Dot<Lines::kSigned>(sum, Lines::template Codes<kPlane>(line), Broadcast4(x + kPlane * 4));
-    return DotLine<Lines, kPlane + 1>(sum, line, x);
   }
-}
+  /// `fours` times 4 k of a tile, from the (4 * from)-th of group g on, a multiple of kPlanes: a line of bytes for each,
+  /// `stride` bytes apart. What is left of the last line is written too.
+  static inline void Unpack(const PackedMatrix& m, int64_t tile, int64_t g, int64_t from, int64_t fours, uint8_t* to,
+                            int64_t stride) {
+    const uint8_t* line = m.codes + (tile * m.blocks + g * LinesOfGroup(m) + from / kPlanes) * 64;
+    for (; fours > 0; fours -= kPlanes) {
+      Prefetch(line + kPrefetchAhead);
+      Line codes[kPlanes];
+      Lines::Planes(LoadLine(line), codes);
+      EDGELLM_UNROLL
+      for (int p = 0; p < kPlanes; ++p) StoreLine(to + p * stride, codes[p]);
+      line += 64;
+      to += kPlanes * stride;
+    }
+  }
+};
 
-/// The planes of one line as lines of codes, `stride` bytes apart.
-template <typename Lines, int kPlane = 0>
-static inline void UnpackLine(Line line, uint8_t* to, int64_t stride) {
-  if constexpr (kPlane < Lines::kPlanes) {
-    StoreLine(to + kPlane * stride, Lines::template Codes<kPlane>(line));
-    UnpackLine<Lines, kPlane + 1>(line, to, stride);
+/// kOffset: what each code exceeds its meaning by.
+struct Int8Lines : PlaneLines<Int8Lines, 1> {
+  static constexpr int kOffset = kInt8Offset;
+  static constexpr bool kSigned = true;
+  static inline void Planes(Line line, Line* codes) { codes[0] = Int8Codes(line); }
+};
+struct Int4Lines : PlaneLines<Int4Lines, 2> {
+  static constexpr int kOffset = 8;
+  static constexpr bool kSigned = false;
+  static inline void Planes(Line line, Line* codes) {
+    codes[0] = Bits<0, 15>(line);
+    codes[1] = Bits<4, 15>(line);
   }
-}
+};
 
 template <bool kF16Scales>
 static inline F32x16 LoadScales(const uint8_t* scales, int64_t index) {
@@ -100,29 +103,28 @@ static inline void StoreTile(F32x16 value, int64_t tile, int64_t token, const Li
 template <typename Lines, typename Meaning>
 static inline void DecodeTile(const PackedMatrix& m, int64_t tile, const LinearInput& in, const LinearOutput& out) {
   constexpr int kChains = 4;
-  constexpr int64_t kPerLine = 4 * Lines::kPlanes;
-  const int8_t* x = in.codes;
   const uint8_t* line = m.codes + tile * m.blocks * 64;
-  const int64_t group_lines = m.group / kPerLine > 0 ? m.group / kPerLine : 1;
+  const int64_t group_lines = Lines::LinesOfGroup(m);
   F32x16 y = Set1(0.0f);
   for (int64_t g = 0; g < m.groups; ++g) {
     I32x16 sums[kChains];
     EDGELLM_UNROLL
     for (int c = 0; c < kChains; ++c) sums[c] = ZeroI32();
+    const int8_t* x = in.codes + g * m.group;
     int64_t left = g + 1 == m.groups ? m.blocks - g * group_lines : group_lines;
     for (; left >= kChains; left -= kChains) {
       EDGELLM_UNROLL
       for (int c = 0; c < kChains; ++c) {
         Prefetch(line + kPrefetchAhead);
-        sums[c] = DotLine<Lines>(sums[c], LoadLine(line), x);
+        sums[c] = Lines::DotLine(sums[c], LoadLine(line), x);
         line += 64;
-        x += kPerLine;
+        x += Lines::kPerLine;
       }
     }
     for (; left > 0; --left) {
-      sums[0] = DotLine<Lines>(sums[0], LoadLine(line), x);
+      sums[0] = Lines::DotLine(sums[0], LoadLine(line), x);
       line += 64;
-      x += kPerLine;
+      x += Lines::kPerLine;
     }
     const int64_t index = tile * m.groups + g;
     y = AddGroup<Meaning>(y, AddI32(AddI32(sums[0], sums[1]), AddI32(sums[2], sums[3])),
@@ -212,35 +214,28 @@ static inline void DotPanel(const PartTask& task, int count) {
 template <typename Lines, typename Meaning, int kTiles>
 static void PanelTiles(const PackedMatrix& m, int64_t tile, const LinearInput& in, int64_t tokens, const LinearOutput& out,
                        uint8_t* scratch) {
-  constexpr int64_t kPerLine = 4 * Lines::kPlanes, kPartLines = kPartFours / Lines::kPlanes;
+  constexpr int64_t kFoursAtOnce = kPartFours / Lines::kPlanes * Lines::kPlanes;
   uint8_t* part = scratch;
   PanelSums* sums = reinterpret_cast<PanelSums*>(scratch + kPartFours * kTileBlock * 64);
-  const int64_t group_lines = m.group / kPerLine > 0 ? m.group / kPerLine : 1;
-  const uint8_t* line = m.codes + tile * m.blocks * 64;
   PartTask task;
   task.part = part;
   for (int64_t g = 0; g < m.groups; ++g) {
-    const int64_t begin = g * group_lines, end = g + 1 == m.groups ? m.blocks : begin + group_lines;
+    const int64_t begin = g * m.group, end = g + 1 == m.groups ? m.cols : begin + m.group;
+    const int64_t group_fours = (end - begin + 3) / 4;
     for (int i = 0; i < kTiles; ++i) {
       task.scales[i] = LoadScales<Meaning::kF16Scales>(m.scales, (tile + i) * m.groups + g);
       task.minus_zeros[i] = LoadMinusZeros<Meaning>(m, (tile + i) * m.groups + g);
     }
     task.first_group = g == 0;
-    for (int64_t at = begin; at < end; at += kPartLines) {
-      const int64_t lines = end - at < kPartLines ? end - at : kPartLines;
-      for (int i = 0; i < kTiles; ++i) {
-        for (int64_t l = 0; l < lines; ++l) {
-          const uint8_t* from = line + (i * m.blocks + at + l) * 64;
-          Prefetch(from + kPrefetchAhead);
-          UnpackLine<Lines>(LoadLine(from), part + (l * Lines::kPlanes * kTiles + i) * 64, kTiles * 64);
-        }
-      }
-      task.fours = lines * Lines::kPlanes;
-      task.first = at == begin;
-      task.last = at + lines == end;
+    for (int64_t from = 0; from < group_fours; from += kFoursAtOnce) {
+      const int64_t left_fours = group_fours - from;
+      task.fours = left_fours < kFoursAtOnce ? left_fours : kFoursAtOnce;
+      for (int i = 0; i < kTiles; ++i) Lines::Unpack(m, tile + i, g, from, task.fours, part + i * 64, kTiles * 64);
+      task.first = from == 0;
+      task.last = task.fours == left_fours;
       for (int64_t token = 0; token < tokens; token += kPanelTokens) {
         const auto panel = static_cast<size_t>(token / kPanelTokens);
-        task.x = in.codes + panel * in.code_stride + at * kPerLine * kPanelTokens;
+        task.x = in.codes + panel * in.code_stride + (begin + 4 * from) * kPanelTokens;
         task.x_sums = in.sums + panel * in.group_stride + g * kPanelTokens;
         task.x_scales = in.scales + panel * in.group_stride + g * in.scale_step * kPanelTokens;
         task.sums = sums + panel;
@@ -256,19 +251,22 @@ static void PanelTiles(const PackedMatrix& m, int64_t tile, const LinearInput& i
 }
 
 template <typename Lines, typename Meaning>
-static void IntegerLayer(const PackedMatrix& m, int64_t first, int64_t last, const LinearInput& in, int64_t tokens,
-                         const LinearOutput& out, uint8_t* scratch) {
+static void PanelLayer(const PackedMatrix& m, int64_t first, int64_t last, const LinearInput& in, int64_t tokens,
+                       const LinearOutput& out, uint8_t* scratch) {
   int64_t tile = first;
-  if (in.interleave == 1) {
-    for (; tile < last; ++tile) DecodeTile<Lines, Meaning>(m, tile, in, out);
-    return;
-  }
   if constexpr (kTileBlock > 1) {
     for (; tile + kTileBlock <= last; tile += kTileBlock) {
       PanelTiles<Lines, Meaning, kTileBlock>(m, tile, in, tokens, out, scratch);
     }
   }
   for (; tile < last; ++tile) PanelTiles<Lines, Meaning, 1>(m, tile, in, tokens, out, scratch);
+}
+
+template <typename Lines, typename Meaning>
+static void IntegerLayer(const PackedMatrix& m, int64_t first, int64_t last, const LinearInput& in, int64_t tokens,
+                         const LinearOutput& out, uint8_t* scratch) {
+  if (in.interleave != 1) return PanelLayer<Lines, Meaning>(m, first, last, in, tokens, out, scratch);
+  for (int64_t tile = first; tile < last; ++tile) DecodeTile<Lines, Meaning>(m, tile, in, out);
 }
 
 /// Sums of floats over k in its order.
@@ -310,28 +308,5 @@ static void FloatLayer(const PackedMatrix& m, int64_t first, int64_t last, const
     int64_t token = 0;
     for (; token + kTokens <= tokens; token += kTokens) FloatTiles<Element, 1, kTokens>(m, tile, in, token, out);
     for (; token < tokens; ++token) FloatTiles<Element, 1, 1>(m, tile, in, token, out);
-  }
-}
-
-static size_t LinearScratch(int64_t tokens) {
-  return static_cast<size_t>(kPartFours) * kTileBlock * 64 +
-         static_cast<size_t>((tokens + kPanelTokens - 1) / kPanelTokens) * sizeof(PanelSums);
-}
-
-static void LinearLayer(const PackedMatrix& m, int64_t first, int64_t last, const LinearInput& in, int64_t tokens,
-                        const LinearOutput& out, uint8_t* scratch) {
-  switch (m.packing) {
-    case Packing::kF32: return FloatLayer<float>(m, first, last, in, tokens, out);
-    case Packing::kF16: return FloatLayer<uint16_t>(m, first, last, in, tokens, out);
-    case Packing::kBf16: return FloatLayer<Bf16>(m, first, last, in, tokens, out);
-    case Packing::kInt8:
-      return IntegerLayer<Int8Lines, Meaning<Int8Lines::kOffset, false, true>>(m, first, last, in, tokens, out, scratch);
-    case Packing::kInt4:
-      return IntegerLayer<Int4Lines, Meaning<Int4Lines::kOffset, false, true>>(m, first, last, in, tokens, out, scratch);
-    case Packing::kInt4Zero:
-      return IntegerLayer<Int4Lines, Meaning<0, true, true>>(m, first, last, in, tokens, out, scratch);
-    case Packing::kTernary:
-      return IntegerLayer<TernaryLines, Meaning<TernaryLines::kOffset, false, false>>(m, first, last, in, tokens, out,
-                                                                                      scratch);
   }
 }

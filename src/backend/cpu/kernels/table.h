@@ -1,5 +1,5 @@
 // The table that an instruction set's translation unit exports. Included inside its namespace, after the kernels.
 
 static const KernelTable kTable = {
-    kName, LinearLayer, LinearScratch, Quantize, RmsNorm, Gate, Rotate, StoreKey, StoreValue, Attend,
+    kName, LinearLayer, LinearScratch, Quantize, BuildTables, RmsNorm, Gate, Rotate, StoreKey, StoreValue, Attend,
 };
