@@ -22,9 +22,6 @@ constexpr int64_t kBlock = 32;          // values in a block of Q8_0 and Q4_0
 constexpr int64_t kTernaryBlock = 256;  // and of TQ2_0
 using Block = std::span<std::byte>;
 
-bool IsTable(std::string_view name) {
-  return name == "model.embed_tokens.weight" || name == "lm_head.weight";
-}
 bool IsSymmetricInt4(const WeightFormat& format) {
   return format.kind == WeightKind::kInt4 && !format.zero_point;
 }

@@ -16,10 +16,6 @@
 namespace edgellm {
 namespace {
 
-bool IsTable(std::string_view name) {
-  return name == "model.embed_tokens.weight" || name == "lm_head.weight";
-}
-
 /// int8 by the largest group that divides the row; the smallest, ragged, where none does.
 WeightFormat DefaultHead(int64_t cols) {
   for (const int group : {128, 64, 32}) {

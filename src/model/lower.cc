@@ -9,6 +9,9 @@
 namespace edgellm {
 namespace {
 
+constexpr const char* kEmbedding = "model.embed_tokens.weight";
+constexpr const char* kHead = "lm_head.weight";
+
 /// Meta's Llama 3.1 scaling: long wavelengths are stretched by `factor`, short ones kept, those between interpolated.
 float Llama3Frequency(float frequency, const Llama3RopeScaling& scaling) {
   const auto context = static_cast<float>(scaling.original_context);
@@ -55,11 +58,11 @@ class Lowering {
              .rope_inverse_frequencies = InverseFrequencies(config_),
              .weights = {},
              .steps = {}};
-    const WeightId table = Weight("model.embed_tokens.weight", config_.vocab, config_.hidden);
+    const WeightId table = Weight(kEmbedding, config_.vocab, config_.hidden);
     plan_.steps.emplace_back(Embed{table});
     for (int layer = 0; layer < config_.layers; ++layer) AddLayer(layer);
     const WeightId norm = Weight("model.norm.weight", 1, config_.hidden);
-    const WeightId head = config_.tied_head ? table : Weight("lm_head.weight", config_.vocab, config_.hidden);
+    const WeightId head = config_.tied_head ? table : Weight(kHead, config_.vocab, config_.hidden);
     plan_.steps.emplace_back(Logits{norm, {head, {}}});
     return std::move(plan_);
   }
@@ -125,6 +128,10 @@ class Lowering {
 Plan Lower(const ModelConfig& config) {
   Validate(config, "model configuration");
   return Lowering(config).Run();
+}
+
+bool IsTable(std::string_view name) {
+  return name == kEmbedding || name == kHead;
 }
 
 }  // namespace edgellm

@@ -1,6 +1,8 @@
 // Lowering: configuration to plan. Pure; the canonical weight names are defined here.
 #pragma once
 
+#include <string_view>
+
 #include "model/config.h"
 #include "plan/plan.h"
 
@@ -10,5 +12,8 @@ namespace edgellm {
 /// self_attn.{q,k,v,o}_proj, self_attn.{q,k}_norm, self_attn.attn_sub_norm, post_attention_layernorm,
 /// mlp.{gate,up,down}_proj, mlp.ffn_sub_norm}.{weight,bias}, model.norm.weight, lm_head.weight (absent when tied).
 Plan Lower(const ModelConfig& config);
+
+/// Whether a canonical name is the embedding's or the head's: matrices with a row per word.
+bool IsTable(std::string_view name);
 
 }  // namespace edgellm
