@@ -3,21 +3,15 @@
 
 #include <chrono>
 #include <ctime>
-#include <sys/resource.h>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "app/format.h"
+#include "base/memory_use.h"
 
 namespace edgellm::app {
 namespace {
-
-uint64_t PeakResidentBytes() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<uint64_t>(usage.ru_maxrss) * 1024;  // Linux counts in KiB
-}
 
 const char* ReasonName(FinishReason reason) {
   switch (reason) {

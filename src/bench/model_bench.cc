@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 
 #include "base/error.h"
+#include "base/memory_use.h"
 #include "base/philox.h"
 #include "bench/allocation_count.h"
 #include "engine/engine.h"
@@ -64,7 +65,7 @@ class Bench {
     for (const int context : what_.contexts) MeasureDecode(context);
     if (what_.itl_tokens > 0) MeasureInterToken();
     Tell("done");
-    result_.peak_resident_bytes = static_cast<uint64_t>(Usage().ru_maxrss) * 1024;  // Linux counts in KiB
+    result_.peak_resident_bytes = PeakResidentBytes();
     return std::move(result_);
   }
 
