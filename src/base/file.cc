@@ -85,6 +85,16 @@ std::string ReadStandardInput(size_t max_bytes) {
   return ReadAll(STDIN_FILENO, "standard input", max_bytes);
 }
 
+void WriteAt(int descriptor, size_t offset, std::span<const std::byte> bytes, const std::filesystem::path& path) {
+  while (!bytes.empty()) {
+    const ssize_t wrote = pwrite(descriptor, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (wrote < 0 && errno == EINTR) continue;
+    if (wrote < 0) FailErrno(path, "write");
+    bytes = bytes.subspan(static_cast<size_t>(wrote));
+    offset += static_cast<size_t>(wrote);
+  }
+}
+
 FileWriter::FileWriter(const std::filesystem::path& path) : path_(path), temporary_(path) {
   temporary_ += fmt::format(".{}.part", getpid());
   descriptor_ = open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
@@ -103,13 +113,7 @@ void FileWriter::Write(std::span<const std::byte> bytes) {
 }
 
 void FileWriter::WriteAt(size_t offset, std::span<const std::byte> bytes) {
-  while (!bytes.empty()) {
-    const ssize_t wrote = pwrite(descriptor_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
-    if (wrote < 0 && errno == EINTR) continue;
-    if (wrote < 0) FailErrno(path_, "write");
-    bytes = bytes.subspan(static_cast<size_t>(wrote));
-    offset += static_cast<size_t>(wrote);
-  }
+  edgellm::WriteAt(descriptor_, offset, bytes, path_);
 }
 
 void FileWriter::Commit() {

@@ -30,6 +30,9 @@ class MappedFile {
 /// The whole file as bytes in a string. Throws Error (kNotFound, kIo, kLimit when longer than max_bytes).
 std::string ReadFile(const std::filesystem::path& path, size_t max_bytes = size_t{1} << 30);
 
+/// Writes all of `bytes` at `offset` of a file that is open for writing. Throws Error(kIo) naming `path`.
+void WriteAt(int descriptor, size_t offset, std::span<const std::byte> bytes, const std::filesystem::path& path);
+
 /// Standard input until its end. Throws Error(kLimit) past max_bytes.
 std::string ReadStandardInput(size_t max_bytes = size_t{1} << 30);
 

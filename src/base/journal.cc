@@ -70,13 +70,8 @@ const Journal::Record* Journal::Find(const std::string& name) const {
 }
 
 void Journal::Write(std::span<const std::byte> bytes) {
-  while (!bytes.empty()) {
-    const ssize_t wrote = pwrite(descriptor_, bytes.data(), bytes.size(), static_cast<off_t>(end_));
-    if (wrote < 0 && errno == EINTR) continue;
-    if (wrote < 0) FailErrno(path_, "write");
-    bytes = bytes.subspan(static_cast<size_t>(wrote));
-    end_ += static_cast<size_t>(wrote);
-  }
+  WriteAt(descriptor_, end_, bytes, path_);
+  end_ += bytes.size();
 }
 
 size_t Journal::ReadRecords(const std::shared_ptr<const MappedFile>& file, size_t offset) {
