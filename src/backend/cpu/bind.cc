@@ -1,5 +1,6 @@
 // Plan to phases. See phases.h.
 #include <algorithm>
+#include <optional>
 #include <span>
 
 #include "backend/cpu/phases.h"
@@ -72,13 +73,12 @@ class Binder {
 
   /// Room for the matrices of all linear layers, in the order in which a forward reads them.
   void ReserveWeights() {
-    std::vector<size_t> at(weights_.size(), 0);
+    std::vector<std::optional<size_t>> places(weights_.size());  // of those that linear layers read
     size_t bytes = 0;
     const auto reserve = [&](const Linear& linear) {
-      PackedMatrix& matrix = bound_.matrices[static_cast<size_t>(linear.weight)];
-      if (matrix.tiles > 0) return;
-      matrix.tiles = 1;  // seen
-      at[static_cast<size_t>(linear.weight)] = bytes;
+      std::optional<size_t>& place = places[static_cast<size_t>(linear.weight)];
+      if (place) return;
+      place = bytes;
       bytes += PackedBytes(View(linear.weight), PackingOf(linear.weight));
     };
     for (const Step& step : plan_.steps) {
@@ -95,9 +95,9 @@ class Binder {
     bound_.weights = Buffer(bytes);
     bound_.weight_bytes += bytes;
     for (size_t id = 0; id < weights_.size(); ++id) {
-      PackedMatrix& matrix = bound_.matrices[id];
-      if (matrix.tiles == 0) continue;
-      matrix = Pack(weights_[id], PackingOf(static_cast<WeightId>(id)), bound_.weights.data() + at[id], workers_);
+      if (!places[id]) continue;
+      bound_.matrices[id] =
+          Pack(weights_[id], PackingOf(static_cast<WeightId>(id)), bound_.weights.data() + *places[id], workers_);
     }
   }
 
