@@ -2,6 +2,7 @@
 #include "quant/weight_format.h"
 
 #include <array>
+#include <ostream>
 
 #include "base/error.h"
 
@@ -54,6 +55,10 @@ std::string WeightFormat::Name() const {
   if (group != 0) name += fmt::format("-g{}", group);
   if (zero_point) name += "-z";
   return name;
+}
+
+std::ostream& operator<<(std::ostream& out, const WeightFormat& format) {
+  return out << format.Name();
 }
 
 WeightFormat WeightFormat::Parse(std::string_view name) {

@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <iosfwd>
 #include <span>
 #include <string>
 #include <string_view>
@@ -42,6 +43,9 @@ struct WeightFormat {
   /// float).
   int64_t ActivationGroup(int64_t cols) const;
 };
+
+/// Its name; for the messages of tests.
+std::ostream& operator<<(std::ostream& out, const WeightFormat& format);
 
 /// Every format that a model file may hold: Parse accepts these, the parameterised tests run over these.
 std::span<const WeightFormat> AllWeightFormats();
