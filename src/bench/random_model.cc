@@ -174,8 +174,9 @@ Model RandomModel(const std::string& name, const ModelConfig& config, const Rand
   uint64_t done = 0;
   for (const WeightSlot& slot : plan.weights) {
     if (progress) progress("making weights", done++, plan.weights.size());
-    model.weights.Add(slot.name, slot.rows == 1 ? filler.Vector(slot, slot.name.ends_with("norm.weight"))
-                                                : filler.Matrix(IsTable(slot.name) ? options.head : options.linear, slot));
+    model.weights.Add(slot.name, slot.rows == 1
+                                     ? filler.Vector(slot, slot.name.ends_with("norm.weight"))
+                                     : filler.Matrix(IsTable(slot.name) ? options.head : options.linear, slot));
   }
   model.tokenizer_json = StandInTokenizer(config.vocab);
   model.provenance = {.source = "random weights",

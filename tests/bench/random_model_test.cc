@@ -10,21 +10,14 @@
 #include "convert/import.h"
 #include "quant/codec.h"
 #include "tests/base/temporary_folder.h"
+#include "tests/model/sample_model.h"
 
 namespace edgellm {
 namespace {
 
 /// A published shape made small; ternary blocks of GGUF hold 256 values.
 ModelConfig SmallConfig(std::string_view shape) {
-  ModelConfig config = ShapeByName(shape);
-  config.hidden = 256;
-  config.layers = 1;
-  config.heads = 4;
-  config.kv_heads = 2;
-  config.head_dim = 64;
-  config.ffn = 512;
-  config.vocab = 300;
-  return config;
+  return Resized(ShapeByName(shape), {.hidden = 256, .layers = 1, .head_dim = 64, .ffn = 512, .vocab = 300});
 }
 
 std::vector<float> Values(const WeightView& view) {

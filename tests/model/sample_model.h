@@ -1,4 +1,4 @@
-// What the tests of model and convert share: a tiny model in any format, and what every error
+// What the tests of models share: a tiny model in any format, and what every error
 // must look like.
 #pragma once
 
@@ -11,18 +11,27 @@
 
 namespace edgellm {
 
+struct SampleSizes {
+  int hidden = 24, layers = 2, heads = 4, kv_heads = 2, head_dim = 6, ffn = 40, vocab = 50;
+};
+
+/// A configuration made small, its kind kept.
+inline ModelConfig Resized(ModelConfig config, const SampleSizes& sizes) {
+  config.hidden = sizes.hidden;
+  config.layers = sizes.layers;
+  config.heads = sizes.heads;
+  config.kv_heads = sizes.kv_heads;
+  config.head_dim = sizes.head_dim;
+  config.ffn = sizes.ffn;
+  config.vocab = sizes.vocab;
+  return config;
+}
+
 inline ModelConfig SampleConfig() {
   ModelConfig config;
   config.family = "llama";
-  config.hidden = 24;
-  config.layers = 2;
-  config.heads = 4;
-  config.kv_heads = 2;
-  config.head_dim = 6;
-  config.ffn = 40;
-  config.vocab = 50;
   config.max_context = 64;
-  return config;
+  return Resized(config, {});
 }
 
 /// Random values of both signs, the same for the same seed.
