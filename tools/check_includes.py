@@ -13,13 +13,14 @@ ALLOWED = {
     "quant": {"base"},
     "plan": {"base", "quant"},
     "text": {"base"},
+    "constrain": {"base", "text"},
     "model": {"base", "quant", "plan"},
     "backend": {"base", "quant", "plan"},
     "convert": {"base", "quant", "plan", "model", "text"},
     "engine": {"base", "quant", "plan", "backend"},
-    "serve": {"base", "quant", "plan", "model", "text", "convert", "backend", "engine"},
-    "bench": {"base", "quant", "plan", "model", "text", "convert", "backend", "engine", "serve"},
-    "app": {"base", "quant", "plan", "model", "text", "convert", "backend", "engine", "serve", "bench"},
+    "serve": {"base", "quant", "plan", "model", "text", "constrain", "convert", "backend", "engine"},
+    "bench": {"base", "quant", "plan", "model", "text", "constrain", "convert", "backend", "engine", "serve"},
+    "app": {"base", "quant", "plan", "model", "text", "constrain", "convert", "backend", "engine", "serve", "bench"},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+(["<])([^">]+)[">]')
 GENERATED = {"commit.h"}  # written by the build
