@@ -171,11 +171,20 @@ PositionId Recognizer::After(int32_t node) {
 
 PositionId Recognizer::ComputeStep(PositionId position, uint8_t byte) {
   BeginClose();
+  int low = 0, high = 255;  // bytes that all edges treat alike: what is learnt holds for them too
   for (const Item& item : Items(position)) {
     const AutomatonState& state = automaton_.states[static_cast<size_t>(item.state)];
     for (int32_t i = state.bytes_begin; i < state.bytes_end; ++i) {
       const ByteEdge& edge = automaton_.byte_edges[static_cast<size_t>(i)];
-      if (edge.low <= byte && byte <= edge.high) Add({edge.target, item.node});
+      if (edge.high < byte) {
+        low = std::max<int>(low, edge.high + 1);
+      } else if (edge.low > byte) {
+        high = std::min<int>(high, edge.low - 1);
+      } else {
+        low = std::max<int>(low, edge.low);
+        high = std::min<int>(high, edge.high);
+        Add({edge.target, item.node});
+      }
     }
   }
   const PositionId next = seen_count_ == 0 ? kDead : Close();
@@ -187,7 +196,9 @@ PositionId Recognizer::ComputeStep(PositionId position, uint8_t byte) {
     row = static_cast<int32_t>(next_.size());
     next_.resize(next_.size() + static_cast<size_t>(automaton_.byte_classes), kUnknown);
   }
-  next_[static_cast<size_t>(row) + automaton_.byte_class[byte]] = next;
+  const auto begin = next_.begin() + row;
+  std::fill(begin + automaton_.byte_class[static_cast<size_t>(low)],
+            begin + automaton_.byte_class[static_cast<size_t>(high)] + 1, next);
   return next;
 }
 

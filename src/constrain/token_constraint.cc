@@ -4,9 +4,26 @@
 #include <algorithm>
 
 namespace edgellm::constrain {
+namespace {
+
+void SortByByte(std::span<const VocabularyTrie::Node> nodes, LocalTokens* local) {
+  if (local->after_exit.empty()) return;
+  std::vector<int32_t> begins(257, 0);
+  for (int32_t node : local->after_exit) ++begins[nodes[static_cast<size_t>(node)].byte + 1u];
+  for (size_t byte = 1; byte < begins.size(); ++byte) begins[byte] += begins[byte - 1];
+  std::vector<int32_t> sorted(local->after_exit.size()), next = begins;
+  std::sort(local->after_exit.begin(), local->after_exit.end());
+  for (int32_t node : local->after_exit) {
+    sorted[static_cast<size_t>(next[nodes[static_cast<size_t>(node)].byte]++)] = node;
+  }
+  local->after_exit = std::move(sorted);
+  local->by_byte = std::move(begins);
+}
+
+}  // namespace
 
 TokenConstraint::TokenConstraint(const Grammar& grammar, std::shared_ptr<const VocabularyTrie> trie)
-    : trie_(std::move(trie)), automaton_(CompileGrammar(grammar)) {}
+    : trie_(std::move(trie)), automaton_(CompileGrammar(grammar)), likeness_(automaton_) {}
 
 std::shared_ptr<const LocalTokens> TokenConstraint::Local(int32_t state) const {
   const std::lock_guard lock(mutex_);
@@ -14,11 +31,28 @@ std::shared_ptr<const LocalTokens> TokenConstraint::Local(int32_t state) const {
   auto local = Compute(state);
   if (cache_bytes_ + local->bytes() > kMaxCacheBytes) {
     local_.clear();
+    for (Known& known : alike_) known.clear();
     cache_bytes_ = 0;
   }
   cache_bytes_ += local->bytes();
   local_.emplace(state, local);
+  for (size_t level = 0; level < alike_.size(); ++level)
+    alike_[level].try_emplace(likeness_.Class(state, level), local);
   return local;
+}
+
+void TokenConstraint::CopyShort(const LocalTokens& alike, size_t level, LocalTokens* local) const {
+  const auto& is_short = trie_->UpTo(level);
+  local->many = alike.many;
+  for (size_t i = 0; i < local->many.size(); ++i) local->many[i] &= is_short[i];
+  for (TokenId token : alike.few) {
+    if ((is_short[static_cast<size_t>(token) / 32] >> (token % 32) & 1u) != 0) local->few.push_back(token);
+  }
+  for (int32_t node : alike.after_exit) {
+    if (trie_->nodes()[static_cast<size_t>(node)].depth <= StateLikeness::kDepths[level] + 1) {
+      local->after_exit.push_back(node);
+    }
+  }
 }
 
 std::shared_ptr<const LocalTokens> TokenConstraint::Compute(int32_t state) const {
@@ -27,20 +61,39 @@ std::shared_ptr<const LocalTokens> TokenConstraint::Compute(int32_t state) const
     recognizer_ = std::make_unique<Recognizer>(automaton_);
   }
   auto local = std::make_shared<LocalTokens>();
+  int known_depth = 0;
+  for (size_t level = alike_.size(); level-- > 0;) {
+    const auto found = alike_[level].find(likeness_.Class(state, level));
+    if (found == alike_[level].end()) continue;
+    known_depth = StateLikeness::kDepths[level];
+    CopyShort(*found->second, level, local.get());
+    break;
+  }
+  const auto nodes = trie_->nodes();
   WalkTrie(
-      *trie_, -1, recognizer_.get(), recognizer_->StartAt(state), &stack_,
-      [&](TokenId token) { local->few.push_back(token); },
+      *trie_, 0, static_cast<int32_t>(nodes.size()), known_depth, recognizer_.get(), recognizer_->StartAt(state),
+      &stack_, [&](TokenId token) { local->few.push_back(token); },
       [&](int32_t node, PositionId position) {
-        if (recognizer_->MayEnd(position)) local->exits.push_back(node);
+        if (!recognizer_->MayEnd(position)) return;
+        const int32_t end = nodes[static_cast<size_t>(node)].end;
+        for (int32_t child = node + 1; child < end; child = nodes[static_cast<size_t>(child)].end) {
+          local->after_exit.push_back(child);
+        }
       });
-  if (local->few.size() > trie_->words()) {
-    local->many.assign(trie_->words(), 0);
+  if (!local->many.empty() || local->few.size() > trie_->words()) {
+    local->many.resize(trie_->words(), 0);
     for (TokenId token : local->few) local->many[static_cast<size_t>(token) / 32] |= MaskWord{1} << (token % 32);
     local->few = {};
   }
+  SortByByte(nodes, local.get());
   local->few.shrink_to_fit();
-  local->exits.shrink_to_fit();
   return local;
+}
+
+bool TokenConstraint::IsMostlyKnown(int32_t state) const {
+  constexpr size_t kLevel = 3;  // few tokens are longer
+  const std::lock_guard lock(mutex_);
+  return alike_[kLevel].contains(likeness_.Class(state, kLevel));
 }
 
 void TokenConstraint::Prepare(int count) const {
@@ -51,7 +104,7 @@ void TokenConstraint::Prepare(int count) const {
       const ByteEdge& edge = automaton_.byte_edges[static_cast<size_t>(i)];
       bytes += edge.high - edge.low + 1;
     }
-    if (bytes < kManyBytes) continue;
+    if (bytes < kManyBytes || IsMostlyKnown(static_cast<int32_t>(state))) continue;
     Local(static_cast<int32_t>(state));
     --count;
   }
@@ -59,7 +112,7 @@ void TokenConstraint::Prepare(int count) const {
 
 size_t TokenConstraint::bytes() const {
   const std::lock_guard lock(mutex_);
-  return automaton_.bytes() + cache_bytes_ + (recognizer_ ? recognizer_->bytes() : 0);
+  return automaton_.bytes() + likeness_.bytes() + cache_bytes_ + (recognizer_ ? recognizer_->bytes() : 0);
 }
 
 }  // namespace edgellm::constrain

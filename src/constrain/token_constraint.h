@@ -6,13 +6,13 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <span>
 #include <unordered_map>
 #include <vector>
 
 #include "constrain/automaton.h"
 #include "constrain/grammar.h"
 #include "constrain/recognizer.h"
+#include "constrain/state_likeness.h"
 #include "constrain/vocabulary_trie.h"
 
 namespace edgellm::constrain {
@@ -24,18 +24,21 @@ using MaskWord = uint32_t;
 struct LocalTokens {
   std::vector<TokenId> few;    // tokens that match, unless there are many …
   std::vector<MaskWord> many;  // … then they are here
-  std::vector<int32_t> exits;  // trie nodes where the rule has ended and the vocabulary goes on: the callers decide
+  // Trie nodes after those where the rule has ended: the callers decide on them. By byte, then in the trie's order.
+  std::vector<int32_t> after_exit;
+  std::vector<int32_t> by_byte;  // [257] where each byte's begin in after_exit; none at all without exits
   size_t bytes() const {
-    return few.capacity() * sizeof(TokenId) + many.capacity() * sizeof(MaskWord) + exits.capacity() * sizeof(int32_t) +
-           sizeof(LocalTokens);
+    return few.capacity() * sizeof(TokenId) + many.capacity() * sizeof(MaskWord) +
+           (after_exit.capacity() + by_byte.capacity()) * sizeof(int32_t) + sizeof(LocalTokens);
   }
 };
 
-/// Walks the descendants of a trie node from a position: `token(id)` for every token whose bytes can follow.
-/// `node` -1: the whole trie. `exit(node)`, if there is one, for inner nodes where the text may end.
+/// Walks the trie's nodes begin … end - 1, a node's descendants or the whole trie, from a position that lies before
+/// their first byte: `token(id)` for every token of more than `deeper_than` bytes that can follow; `exit(node,
+/// position)` for such inner nodes that can.
 template <typename Token, typename Exit>
-void WalkTrie(const VocabularyTrie& trie, int32_t node, Recognizer* recognizer, PositionId position,
-              std::vector<PositionId>* stack, const Token& token, const Exit& exit);
+void WalkTrie(const VocabularyTrie& trie, int32_t begin, int32_t end, int deeper_than, Recognizer* recognizer,
+              PositionId position, std::vector<PositionId>* stack, const Token& token, const Exit& exit);
 
 /// Thread-safe.
 class TokenConstraint {
@@ -49,45 +52,55 @@ class TokenConstraint {
   const VocabularyTrie& trie() const { return *trie_; }
 
   /// Computed when first asked for; what is asked for again is kept while kMaxCacheBytes allow.
+  /// Throws Error(kLimit) as Recognizer::Step does.
   std::shared_ptr<const LocalTokens> Local(int32_t state) const;
 
   /// Computes ahead what takes longest: states from which most of the vocabulary is looked at, at most `count`.
-  void Prepare(int count = 64) const;
+  void Prepare(int count = 32) const;
 
   size_t bytes() const;  // memory, without the trie
 
  private:
+  using Known = std::unordered_map<uint64_t, std::shared_ptr<const LocalTokens>>;
+
   std::shared_ptr<const LocalTokens> Compute(int32_t state) const;
+  bool IsMostlyKnown(int32_t state) const;
+  /// What a state that is alike to kDepths[level] knows of tokens that are no longer.
+  void CopyShort(const LocalTokens& alike, size_t level, LocalTokens* local) const;
 
   std::shared_ptr<const VocabularyTrie> trie_;
   Automaton automaton_;
+  StateLikeness likeness_;
   mutable std::mutex mutex_;  // of all that follows
   mutable std::unique_ptr<Recognizer> recognizer_;
   mutable std::vector<PositionId> stack_;
   mutable std::unordered_map<int32_t, std::shared_ptr<const LocalTokens>> local_;
+  mutable std::array<Known, StateLikeness::kDepths.size()> alike_;  // by class
   mutable size_t cache_bytes_ = 0;
 };
 
 template <typename Token, typename Exit>
-void WalkTrie(const VocabularyTrie& trie, int32_t node, Recognizer* recognizer, PositionId position,
-              std::vector<PositionId>* stack, const Token& token, const Exit& exit) {
+void WalkTrie(const VocabularyTrie& trie, int32_t begin, int32_t end, int deeper_than, Recognizer* recognizer,
+              PositionId position, std::vector<PositionId>* stack, const Token& token, const Exit& exit) {
+  if (begin >= end) return;
   const auto nodes = trie.nodes();
-  const int32_t end = node < 0 ? static_cast<int32_t>(nodes.size()) : nodes[static_cast<size_t>(node)].end;
-  const size_t base = node < 0 ? 0 : nodes[static_cast<size_t>(node)].depth;
+  const size_t base = nodes[static_cast<size_t>(begin)].depth - 1u;
   if (stack->size() <= base) stack->resize(base + 1);
   (*stack)[base] = position;
-  for (int32_t at = node + 1; at < end;) {
+  for (int32_t at = begin; at < end;) {
     const VocabularyTrie::Node& n = nodes[static_cast<size_t>(at)];
-    const PositionId next = recognizer->Step((*stack)[n.depth - 1u], n.byte);
+    const PositionId next =
+        n.reach > deeper_than ? recognizer->Step((*stack)[n.depth - 1u], n.byte) : Recognizer::kDead;
     if (next == Recognizer::kDead) {
       at = n.end;
       continue;
     }
-    for (TokenId id = n.token; id >= 0; id = trie.Next(id)) token(id);
+    const bool deep = n.depth > deeper_than;
+    for (TokenId id = deep ? n.token : -1; id >= 0; id = trie.Next(id)) token(id);
     if (n.end > at + 1) {
       if (stack->size() <= n.depth) stack->resize(n.depth + 1u);
       (*stack)[n.depth] = next;
-      exit(at, next);
+      if (deep) exit(at, next);
     }
     ++at;
   }

@@ -34,7 +34,6 @@ bool TokenMatcher::IsStop(TokenId token) const {
 }
 
 void TokenMatcher::Collect(PositionId position, std::span<MaskWord> words) {
-  const VocabularyTrie& trie = constraint_->trie();
   Recognizer& recognizer = shared_->recognizer;
   const auto items = recognizer.Items(position);
   const std::vector<Item> copy(items.begin(), items.end());  // walking moves what the span looks at
@@ -42,14 +41,26 @@ void TokenMatcher::Collect(PositionId position, std::span<MaskWord> words) {
     const auto local = constraint_->Local(item.state);
     for (TokenId token : local->few) Set(words, token);
     for (size_t i = 0; i < local->many.size(); ++i) words[i] |= local->many[i];
-    if (item.node == Recognizer::kBottom || local->exits.empty()) continue;
+    if (item.node == Recognizer::kBottom || local->after_exit.empty()) continue;
     const PositionId after = recognizer.After(item.node);
-    if (after == Recognizer::kDead || recognizer.Items(after).empty()) continue;
-    for (int32_t exit : local->exits) {
-      WalkTrie(
-          trie, exit, &recognizer, after, &shared_->stack, [&](TokenId token) { Set(words, token); }, kNoExit);
+    if (after == Recognizer::kDead) continue;
+    for (size_t byte = 0; byte < 256; ++byte) {
+      const auto begin = local->by_byte[byte], end = local->by_byte[byte + 1];
+      if (begin == end) continue;
+      const PositionId next = recognizer.Step(after, static_cast<uint8_t>(byte));
+      if (next == Recognizer::kDead) continue;
+      for (int32_t i = begin; i < end; ++i) CollectNode(local->after_exit[static_cast<size_t>(i)], next, words);
     }
   }
+}
+
+/// Tokens that are spelled to a trie node, which `position` comes after, and what follows it.
+void TokenMatcher::CollectNode(int32_t node, PositionId position, std::span<MaskWord> words) {
+  const VocabularyTrie& trie = constraint_->trie();
+  const VocabularyTrie::Node& n = trie.nodes()[static_cast<size_t>(node)];
+  const auto set = [&](TokenId token) { Set(words, token); };
+  for (TokenId token = n.token; token >= 0; token = trie.Next(token)) set(token);
+  WalkTrie(trie, node + 1, n.end, 0, &shared_->recognizer, position, &shared_->stack, set, kNoExit);
 }
 
 /// Tokens without a leading space as ever; of those with one, what follows it counts.
@@ -67,8 +78,8 @@ void TokenMatcher::CollectStart(std::span<MaskWord> words) {
   for (int32_t at = space; at < nodes[static_cast<size_t>(space)].end; ++at)
     clear(nodes[static_cast<size_t>(at)].token);
   WalkTrie(
-      trie, space, &shared_->recognizer, state_.position, &shared_->stack, [&](TokenId token) { Set(words, token); },
-      kNoExit);
+      trie, space + 1, nodes[static_cast<size_t>(space)].end, 0, &shared_->recognizer, state_.position, &shared_->stack,
+      [&](TokenId token) { Set(words, token); }, kNoExit);
 }
 
 bool TokenMatcher::Allowed(std::span<MaskWord> words) {

@@ -67,6 +67,7 @@ class TokenMatcher {
 
   bool IsStop(TokenId token) const;
   void Collect(PositionId position, std::span<MaskWord> words);
+  void CollectNode(int32_t node, PositionId position, std::span<MaskWord> words);
   void CollectStart(std::span<MaskWord> words);
   void Renew();
 

@@ -44,8 +44,13 @@ void VocabularyTrie::Build() {
   TokenId last = -1;
   const auto close = [&](size_t depth) {
     while (path.size() > depth) {
-      nodes_[static_cast<size_t>(path.back())].end = static_cast<int32_t>(nodes_.size());
+      Node& node = nodes_[static_cast<size_t>(path.back())];
+      node.end = static_cast<int32_t>(nodes_.size());
+      node.reach = std::max(node.reach, node.depth);
       path.pop_back();
+      if (path.empty()) continue;
+      Node& parent = nodes_[static_cast<size_t>(path.back())];
+      parent.reach = std::max(parent.reach, node.reach);
     }
   };
   for (TokenId token : order) {
@@ -59,18 +64,25 @@ void VocabularyTrie::Build() {
     close(static_cast<size_t>(shared - bytes.begin()));
     for (size_t i = path.size(); i < bytes.size(); ++i) {
       path.push_back(static_cast<int32_t>(nodes_.size()));
-      nodes_.push_back({0, -1, static_cast<uint16_t>(i + 1), static_cast<uint8_t>(bytes[i])});
+      nodes_.push_back({0, -1, static_cast<uint16_t>(i + 1), 0, static_cast<uint8_t>(bytes[i])});
     }
     nodes_.back().token = token;
     previous = bytes;
     last = token;
   }
   close(0);
+  for (size_t level = 0; level < kLengths.size(); ++level) {
+    up_to_[level].assign(words(), 0);
+    for (TokenId token : order) {
+      if (Bytes(token).size() > static_cast<size_t>(kLengths[level])) continue;
+      up_to_[level][static_cast<size_t>(token) / 32] |= uint32_t{1} << (token % 32);
+    }
+  }
 }
 
 size_t VocabularyTrie::bytes() const {
   return texts_.capacity() + begins_.capacity() * sizeof(uint32_t) + same_.capacity() * sizeof(TokenId) +
-         nodes_.capacity() * sizeof(Node);
+         nodes_.capacity() * sizeof(Node) + up_to_.size() * words() * sizeof(uint32_t);
 }
 
 }  // namespace edgellm::constrain

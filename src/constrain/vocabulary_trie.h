@@ -2,6 +2,7 @@
 // without looking at each of them. It knows no grammar.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -22,8 +23,12 @@ class VocabularyTrie {
     int32_t end;
     int32_t token;   // the first token that is spelled so far, or -1
     uint16_t depth;  // bytes, 1 at the first
+    uint16_t reach;  // the depth of its deepest descendant, or its own
     uint8_t byte;
   };
+
+  /// Lengths for which the tokens that are no longer are known as a set.
+  static constexpr std::array<int, 8> kLengths = {4, 6, 8, 11, 16, 24, 36, 64};
 
   /// Special tokens have no bytes here, whatever they spell: they are never part of a text. Tokens of more than 65,535
   /// bytes are left out too.
@@ -37,6 +42,8 @@ class VocabularyTrie {
   std::string_view Bytes(TokenId token) const;
   /// The next token with the same bytes, or -1.
   TokenId Next(TokenId token) const { return same_[static_cast<size_t>(token)]; }
+  /// A bit mask: tokens of at most kLengths[level] bytes.
+  const std::vector<uint32_t>& UpTo(size_t level) const { return up_to_[level]; }
   /// Decoding drops one space from the beginning of a text.
   bool strips_leading_space() const { return strips_leading_space_; }
   size_t bytes() const;  // memory
@@ -48,6 +55,7 @@ class VocabularyTrie {
   std::vector<uint32_t> begins_;  // [size + 1] into texts_
   std::vector<TokenId> same_;
   std::vector<Node> nodes_;
+  std::array<std::vector<uint32_t>, kLengths.size()> up_to_;
   bool strips_leading_space_ = false;
 };
 
