@@ -504,7 +504,7 @@ Json ParseSchemaText(std::string_view text, std::string_view name) {
   }
 }
 
-Grammar CompileJsonSchema(std::string_view schema, const JsonStyle& style) {
+Grammar CompileJsonSchemaText(std::string_view schema, const JsonStyle& style) {
   return CompileJsonSchema(ParseSchemaText(schema, "schema"), style);
 }
 

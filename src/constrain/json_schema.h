@@ -20,7 +20,7 @@ namespace edgellm::constrain {
 Grammar CompileJsonSchema(const nlohmann::ordered_json& schema, const JsonStyle& style = {});
 
 /// The same from text; broken JSON is kInvalidArgument.
-Grammar CompileJsonSchema(std::string_view schema, const JsonStyle& style = {});
+Grammar CompileJsonSchemaText(std::string_view schema, const JsonStyle& style = {});
 
 /// Adds a schema to a grammar that is being built; `name` opens error texts and the names of its rules.
 ExpressionId AddJsonSchema(const nlohmann::ordered_json& schema, const std::string& name, JsonParts* parts);

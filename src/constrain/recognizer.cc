@@ -243,11 +243,14 @@ int32_t Recognizer::ImportNode(const Recognizer& other, int32_t node, std::unord
   return known->at(node);
 }
 
-PositionId Recognizer::Import(const Recognizer& other, PositionId position) {
+std::vector<PositionId> Recognizer::Import(const Recognizer& other, std::span<const PositionId> positions) {
   std::unordered_map<int32_t, int32_t> known;
-  std::vector<Item> items;
-  for (const Item& item : other.Items(position)) items.push_back({item.state, ImportNode(other, item.node, &known)});
-  const PositionId imported = Intern(&positions_, &position_heads_, other.MayEnd(position), &items);
+  std::vector<PositionId> imported;
+  for (PositionId position : positions) {
+    std::vector<Item> items;
+    for (const Item& item : other.Items(position)) items.push_back({item.state, ImportNode(other, item.node, &known)});
+    imported.push_back(Intern(&positions_, &position_heads_, other.MayEnd(position), &items));
+  }
   rows_.resize(positions_.size(), -1);
   return imported;
 }

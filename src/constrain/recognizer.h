@@ -57,8 +57,8 @@ class Recognizer {
   /// Items from which a byte can be taken; none where the text can only end.
   std::span<const Item> Items(PositionId position) const;
 
-  /// The same position of another recognizer over the same automaton.
-  PositionId Import(const Recognizer& other, PositionId position);
+  /// The same positions of another recognizer over the same automaton.
+  std::vector<PositionId> Import(const Recognizer& other, std::span<const PositionId> positions);
 
   size_t bytes() const;  // memory
 

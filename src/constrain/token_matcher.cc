@@ -149,10 +149,11 @@ bool TokenMatcher::Rollback(int tokens) {
 /// Goes on with a recognizer that holds nothing but what this matcher can come back to. Copies keep the old one.
 void TokenMatcher::Renew() {
   auto fresh = std::make_shared<Shared>(constraint_->automaton());
-  state_.position = fresh->recognizer.Import(shared_->recognizer, state_.position);
-  for (State& state : history_) {
-    state.position = fresh->recognizer.Import(shared_->recognizer, state.position);
-  }
+  std::vector<PositionId> positions = {state_.position};
+  for (const State& state : history_) positions.push_back(state.position);
+  positions = fresh->recognizer.Import(shared_->recognizer, positions);
+  state_.position = positions[0];
+  for (size_t i = 0; i < history_.size(); ++i) history_[i].position = positions[i + 1];
   fresh->limit = std::max(kMaxRecognizerBytes, 2 * fresh->recognizer.bytes());
   shared_ = std::move(fresh);
 }
