@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <functional>
 #include <limits>
@@ -76,7 +77,7 @@ void Sampler::ApplyPenalties(std::span<float> logits, const SamplingRow& row) {
 size_t Sampler::TakeCandidates(std::span<const float> logits, size_t limit) {
   // The limit-th highest of the blocks' maxima is no higher than the limit-th highest logit: what lies below it is not
   // among the first `limit`.
-  float threshold = -std::numeric_limits<float>::infinity();
+  float threshold = std::numeric_limits<float>::lowest();  // what is below it has no probability
   const size_t blocks = (logits.size() + kBlock - 1) / kBlock;
   if (limit < blocks) {
     for (size_t b = 0; b < blocks; ++b) {
@@ -84,7 +85,7 @@ size_t Sampler::TakeCandidates(std::span<const float> logits, size_t limit) {
     }
     const auto nth = maxima_.begin() + static_cast<std::ptrdiff_t>(limit - 1);
     std::nth_element(maxima_.begin(), nth, maxima_.begin() + static_cast<std::ptrdiff_t>(blocks), std::greater<>());
-    threshold = *nth;
+    threshold = std::max(threshold, *nth);
   }
   size_t count = 0;
   for (size_t i = 0; i < logits.size(); ++i) {
@@ -100,22 +101,26 @@ int32_t Sampler::Draw(std::span<const float> logits, const SamplingRow& row) {
   const auto later = [](const Candidate& a, const Candidate& b) { return Before(b, a); };
   size_t limit = logits.size();
   if (p.top_k > 0) limit = std::min(limit, static_cast<size_t>(p.top_k));
-  auto end = candidates_.begin() + static_cast<std::ptrdiff_t>(TakeCandidates(logits, limit));
+  const bool no_top_k = limit == logits.size();
+  const size_t count = TakeCandidates(logits, limit);
+  if (count == 0) return -1;
+  limit = std::min(limit, count);
+  auto end = candidates_.begin() + static_cast<std::ptrdiff_t>(count);
   std::make_heap(candidates_.begin(), end, later);
   const double highest = candidates_.front().logit;
   const double temperature = p.temperature;
   const auto weight_of = [&](float logit) { return std::exp((static_cast<double>(logit) - highest) / temperature); };
 
   double total = 0;  // of what top-k leaves
-  if (limit == logits.size()) {
+  if (no_top_k) {
     for (float logit : logits) total += weight_of(logit);
   }
   size_t kept = 0;
   double cumulative = 0;
   const double wanted = p.top_p < 1.0f ? static_cast<double>(p.top_p) : 2.0;
   const double uniform = PhiloxUniform(row.parameters->seed, row.draw);
-  const bool whole_distribution = limit == logits.size() && p.top_p >= 1.0f && p.min_p <= 0.0f;
-  if (limit < logits.size()) {
+  const bool whole_distribution = no_top_k && p.top_p >= 1.0f && p.min_p <= 0.0f;
+  if (!no_top_k) {
     // top-k: the sum must be known before top-p can look at shares.
     for (auto last = end; kept < limit; ++kept, --last) {
       std::pop_heap(candidates_.begin(), last, later);
@@ -165,19 +170,44 @@ void Sampler::Report(std::span<const float> logits, const SamplingParameters& pa
   sampled->likeliest_count = static_cast<int>(count);
 }
 
+int32_t Sampler::ApplyAllowed(std::span<const float> logits, std::span<const uint32_t> allowed) {
+  constexpr size_t kBits = 32;
+  int32_t first = -1;
+  std::fill(adjusted_.begin(), adjusted_.end(), -std::numeric_limits<float>::infinity());
+  for (size_t i = 0; i * kBits < logits.size(); ++i) {
+    for (uint32_t word = allowed[i]; word != 0; word &= word - 1) {
+      const size_t token = i * kBits + static_cast<size_t>(std::countr_zero(word));
+      if (token >= logits.size()) break;
+      adjusted_[token] = logits[token];
+      if (first < 0) first = static_cast<int32_t>(token);
+    }
+  }
+  return first;
+}
+
+int32_t Sampler::Choose(std::span<const float> logits, const SamplingRow& row) {
+  std::span<const float> adjusted = logits;
+  int32_t first_allowed = 0;
+  const bool changed = HasPenalties(*row.parameters) || !row.bias.empty();
+  if (!row.allowed.empty()) {
+    first_allowed = ApplyAllowed(logits, row.allowed);
+    adjusted = adjusted_;
+  } else if (changed) {
+    std::copy(logits.begin(), logits.end(), adjusted_.begin());
+    adjusted = adjusted_;
+  }
+  if (first_allowed < 0) return -1;
+  if (changed) ApplyPenalties(adjusted_, row);
+  const int32_t token = row.parameters->temperature > 0 ? Draw(adjusted, row) : LikeliestOf(adjusted);
+  const bool impossible =
+      token < 0 || adjusted[static_cast<size_t>(token)] == -std::numeric_limits<float>::infinity();
+  return impossible ? first_allowed : token;
+}
+
 SampledToken Sampler::Sample(std::span<const float> logits, const SamplingRow& row) {
   SampledToken sampled;
-  sampled.token = row.given;
-  if (row.given < 0) {
-    std::span<const float> adjusted = logits;
-    if (HasPenalties(*row.parameters) || !row.bias.empty()) {
-      std::copy(logits.begin(), logits.end(), adjusted_.begin());
-      ApplyPenalties(adjusted_, row);
-      adjusted = adjusted_;
-    }
-    sampled.token = row.parameters->temperature > 0 ? Draw(adjusted, row) : LikeliestOf(adjusted);
-  }
-  Report(logits, *row.parameters, &sampled);
+  sampled.token = row.given >= 0 ? row.given : Choose(logits, row);
+  if (sampled.token >= 0) Report(logits, *row.parameters, &sampled);
   return sampled;
 }
 

@@ -13,7 +13,8 @@ class Sampler {
  public:
   explicit Sampler(int vocab);
 
-  /// logits[vocab]; ids in `row` must lie within it. NaN logits are the caller's to refuse.
+  /// logits[vocab]; ids in `row` must lie within it. NaN logits are the caller's to refuse; a logit of minus infinity
+  /// is never drawn while there is another.
   SampledToken Sample(std::span<const float> logits, const SamplingRow& row);
 
  private:
@@ -26,9 +27,15 @@ class Sampler {
 
   static bool Before(const Candidate& a, const Candidate& b);
   void ApplyPenalties(std::span<float> logits, const SamplingRow& row);
-  /// Fills candidates_ with at least the `limit` first in order; returns how many.
+  /// Copies `logits` to adjusted_, and minus infinity where a token is not allowed. Returns the first allowed token, -1
+  /// if there is none.
+  int32_t ApplyAllowed(std::span<const float> logits, std::span<const uint32_t> allowed);
+  /// Fills candidates_ with at least the `limit` first in order, as far as they have a probability; returns how many.
   size_t TakeCandidates(std::span<const float> logits, size_t limit);
+  /// -1 when no logit is above minus infinity.
   int32_t Draw(std::span<const float> logits, const SamplingRow& row);
+  /// The token of a row that is not given; -1 where none is allowed.
+  int32_t Choose(std::span<const float> logits, const SamplingRow& row);
   void Report(std::span<const float> logits, const SamplingParameters& parameters, SampledToken* sampled);
 
   std::vector<float> adjusted_;        // [vocab], logits after penalties and bias

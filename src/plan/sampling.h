@@ -1,11 +1,12 @@
 // What sampling means: parameters per request, and their order of application. Backends run it where the logits lie.
 //
-// Order: repetition penalty, presence and frequency penalties, logit bias, (temperature 0: argmax, lowest id on ties),
-// division by temperature, top-k, top-p, min-p, one draw from what remains. Candidates are ordered by falling
-// probability, ties by rising id. top-p keeps the shortest prefix whose probability (renormalised after top-k) reaches
-// top_p; min-p keeps candidates of at least min_p times the first one's probability. The draw inverts the cumulative
-// distribution in that order at u = PhiloxUniform(seed, position): it depends on the request alone. Sources: Holtzman
-// et al. 2019 (top-p); Nguyen et al. 2024 (min-p); Keskar et al. 2019 (repetition penalty).
+// Order: tokens that are not allowed are left out, as if the vocabulary did not have them; then repetition penalty,
+// presence and frequency penalties, logit bias, (temperature 0: argmax, lowest id on ties), division by temperature,
+// top-k, top-p, min-p, one draw from what remains. Candidates are ordered by falling probability, ties by rising id.
+// top-p keeps the shortest prefix whose probability (renormalised after top-k) reaches top_p; min-p keeps candidates of
+// at least min_p times the first one's probability. The draw inverts the cumulative distribution in that order at u =
+// PhiloxUniform(seed, position): it depends on the request alone. Sources: Holtzman et al. 2019 (top-p); Nguyen et al.
+// 2024 (min-p); Keskar et al. 2019 (repetition penalty).
 #pragma once
 
 #include <array>
@@ -41,6 +42,8 @@ struct SamplingRow {
   const SamplingParameters* parameters = nullptr;
   std::span<const int32_t> recent;  // the tokens that penalties look at, oldest first (already cut to repeat_last_n)
   std::span<const TokenBias> bias;
+  // Which tokens may be drawn, a bit each: token t is bit t % 32 of word t / 32, for the whole vocabulary. Empty: all.
+  std::span<const uint32_t> allowed = {};
   uint64_t draw = 0;   // the counter of the random draw: the position of the token to be drawn
   int32_t given = -1;  // 0 or more: nothing is drawn, this token takes the place of the drawn one (a prompt's next)
 };
@@ -53,7 +56,7 @@ struct TokenLogProbability {
 
 /// Log-probabilities are those of softmax of the logits as the model gave them, before penalties and bias.
 struct SampledToken {
-  int32_t token = -1;
+  int32_t token = -1;         // -1: no token was allowed
   float log_probability = 0;  // of `token`; 0 unless asked for
   int likeliest_count = 0;    // as asked for, or the whole vocabulary where that is smaller
   std::array<TokenLogProbability, kMostLikeliest> likeliest{};  // by falling probability, ties by rising id

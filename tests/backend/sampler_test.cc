@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <numeric>
 #include <random>
@@ -29,6 +30,10 @@ std::map<int32_t, double> Distribution(std::vector<float> logits, const Sampling
   for (const TokenBias& bias : row.bias) logits[static_cast<size_t>(bias.token)] += bias.bias;
   std::vector<int32_t> order(logits.size());
   std::iota(order.begin(), order.end(), 0);
+  if (!row.allowed.empty()) {
+    std::erase_if(order,
+                  [&](int32_t id) { return (row.allowed[static_cast<size_t>(id) / 32] >> (id % 32) & 1u) == 0; });
+  }
   std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
     return logits[static_cast<size_t>(a)] > logits[static_cast<size_t>(b)];
   });
@@ -56,9 +61,9 @@ std::map<int32_t, double> Distribution(std::vector<float> logits, const Sampling
 
 void ExpectDrawsFollow(const SamplingParameters& parameters, const std::vector<float>& logits,
                        const std::vector<int32_t>& recent = {}, const std::vector<TokenBias>& bias = {},
-                       int draws = 40000) {
+                       int draws = 40000, const std::vector<uint32_t>& allowed = {}) {
   Sampler sampler(static_cast<int>(logits.size()));
-  SamplingRow row{.parameters = &parameters, .recent = recent, .bias = bias, .draw = 0};
+  SamplingRow row{.parameters = &parameters, .recent = recent, .bias = bias, .allowed = allowed, .draw = 0};
   const auto expected = Distribution(logits, row);
   std::map<int32_t, int> seen;
   for (int i = 0; i < draws; ++i) {
@@ -125,6 +130,54 @@ TEST(Sampler, DrawsFollowPenaltiesAndBias) {
   ExpectDrawsFollow(p, SomeLogits(12, 3), {1, 2, 2, 2, 7}, {{3, 2.0f}, {4, -100.0f}});
 }
 
+std::vector<uint32_t> Mask(const std::vector<int32_t>& tokens, int vocab) {
+  std::vector<uint32_t> mask((static_cast<size_t>(vocab) + 31) / 32, 0);
+  for (int32_t token : tokens) mask[static_cast<size_t>(token) / 32] |= uint32_t{1} << (token % 32);
+  return mask;
+}
+
+TEST(Sampler, DrawsFollowWhatIsAllowed) {
+  const auto logits = SomeLogits(70, 12);
+  const std::vector<int32_t> tokens = {2, 3, 7, 31, 32, 40, 63, 64, 69};
+  SamplingParameters p = Plain();
+  const auto check = [&] {
+    ExpectDrawsFollow(p, logits, {2, 2, 5}, {{64, 1.5f}, {4, 50.0f}}, 10000, Mask(tokens, 70));
+  };
+  check();
+  p.top_k = 5;
+  check();
+  p.top_k = 20;  // more than are allowed
+  check();
+  p.top_p = 0.7f;
+  check();
+  p.top_k = 0;
+  check();
+  p.repetition_penalty = 1.5f;
+  p.min_p = 0.1f;
+  check();
+}
+
+TEST(Sampler, NothingThatIsNotAllowedIsEverTaken) {
+  const float infinity = std::numeric_limits<float>::infinity();
+  std::vector<float> logits = {9, 1, -infinity, 3, -infinity};
+  SamplingParameters p = Plain();
+  p.log_probability = true;
+  for (const float temperature : {0.0f, 1.0f}) {
+    p.temperature = temperature;
+    const auto sample = [&](const std::vector<int32_t>& tokens, std::span<const TokenBias> bias = {}) {
+      const auto mask = Mask(tokens, 5);
+      return Sampler(5).Sample(logits, {.parameters = &p, .recent = {}, .bias = bias, .allowed = mask, .draw = 7});
+    };
+    EXPECT_EQ(sample({1}).token, 1);
+    EXPECT_NEAR(sample({1}).log_probability, 1 - std::log(std::exp(9) + std::exp(1) + std::exp(3)), 1e-5)
+        << "the model's own";
+    EXPECT_EQ(sample({2, 4}).token, 2) << "the model thinks neither possible";
+    const std::vector<TokenBias> bias = {{0, 100.0f}};
+    EXPECT_EQ(sample({3}, bias).token, 3);
+    EXPECT_EQ(sample({}).token, -1) << "nothing is allowed";
+  }
+}
+
 TEST(Sampler, GreedyTakesTheLowestIdOfEquals) {
   SamplingParameters p = Plain();
   p.temperature = 0;
@@ -183,7 +236,11 @@ RC_GTEST_PROP(Sampler, NeverDrawsWhatTheFiltersExclude, ()) {
   p.min_p = static_cast<float>(*rc::gen::inRange(0, 100)) / 100;
   p.repetition_penalty = static_cast<float>(*rc::gen::inRange(5, 20)) / 10;
   const auto recent = *rc::gen::container<std::vector<int32_t>>(rc::gen::inRange(0, count));
-  const SamplingRow row{.parameters = &p, .recent = recent, .bias = {}, .draw = *rc::gen::arbitrary<uint64_t>()};
+  auto tokens = *rc::gen::container<std::vector<int32_t>>(rc::gen::inRange(0, count));
+  std::vector<uint32_t> mask;
+  if (!tokens.empty()) mask = Mask(tokens, count);  // none: all are
+  const SamplingRow row{
+      .parameters = &p, .recent = recent, .bias = {}, .allowed = mask, .draw = *rc::gen::arbitrary<uint64_t>()};
   const SampledToken sampled = Sampler(count).Sample(logits, row);
   RC_ASSERT(Distribution(logits, row).count(sampled.token) == 1u);
 }
