@@ -1,5 +1,5 @@
 // Tool calls in the text of an answer, by the family of the model's chat template:
-//   kTagged  Hermes 2 and 3, Qwen 2.5 and 3, SmolLM3: <tool_call>\n{"name": …, "arguments": {…}}\n</tool_call>,
+//   kTagged  Hermes 2 and 3, Qwen 2.5 and 3: <tool_call>\n{"name": …, "arguments": {…}}\n</tool_call>,
 //   anywhere kLlama3  Llama 3.1 to 3.3: the whole answer is {"name": …, "parameters": {…}}, perhaps after
 //   <|python_tag|>; several
 //            are divided by ";" or white space

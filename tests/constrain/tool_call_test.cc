@@ -1,0 +1,306 @@
+// Tool calls: which template has which form, reading them from streams cut anywhere, and grammars that leave no choice
+// but a call.
+#include <random>
+
+#include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/utf8.h"
+#include "constrain/tool_call_parser.h"
+#include "constrain/tool_calls.h"
+#include "tests/constrain/matching.h"
+#include "tests/shared_data.h"
+#include "text/chat_template.h"
+
+namespace edgellm::constrain {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct Read {
+  std::string content;
+  std::vector<std::pair<std::string, std::string>> calls;  // name, arguments
+  std::vector<std::string> ids;
+  bool operator==(const Read&) const = default;
+};
+
+void PrintTo(const Read& read, std::ostream* out) {
+  *out << "'" << read.content << "'";
+  for (const auto& [name, arguments] : read.calls) *out << " " << name << arguments;
+}
+
+void Add(Read* read, const ToolCallOutput& output) {
+  read->content += output.content;
+  for (const ToolCall& call : output.calls) {
+    EXPECT_EQ(call.index, static_cast<int>(read->calls.size()));
+    read->calls.emplace_back(call.name, call.arguments);
+    read->ids.push_back(call.id);
+  }
+}
+
+Read Parse(ToolCallFamily family, const std::vector<std::string>& pieces, const ToolCallOptions& options = {}) {
+  ToolCallParser parser(family, options);
+  Read read;
+  for (const auto& piece : pieces) Add(&read, parser.Push(piece));
+  Add(&read, parser.Finish());
+  EXPECT_EQ(parser.calls(), static_cast<int>(read.calls.size()));
+  return read;
+}
+
+/// Whole, character by character, and cut at random: the same must come out.
+Read ParseEveryWay(ToolCallFamily family, const std::string& text, const ToolCallOptions& options = {}) {
+  const Read whole = Parse(family, {text}, options);
+  std::vector<std::string> characters;
+  for (std::string_view rest = text; !rest.empty();) {
+    const auto length = static_cast<size_t>(utf8::Decode(rest).length);
+    characters.emplace_back(rest.substr(0, length));
+    rest.remove_prefix(length);
+  }
+  EXPECT_EQ(Parse(family, characters, options), whole) << text;
+  std::mt19937 random(static_cast<unsigned>(text.size()));
+  for (int round = 0; round < 20; ++round) {
+    std::vector<std::string> pieces = {""};
+    for (const auto& character : characters) {
+      pieces.back() += character;
+      if (random() % 4 == 0) pieces.emplace_back();
+    }
+    EXPECT_EQ(Parse(family, pieces, options), whole) << text;
+  }
+  return whole;
+}
+
+TEST(ToolCalls, FamiliesOfRealTemplates) {
+  SKIP_WITHOUT_SHARED_DATA();
+  const std::vector<std::pair<const char*, ToolCallFamily>> expected = {
+      {"Qwen-Qwen2.5-7B-Instruct", ToolCallFamily::kTagged},
+      {"Qwen-Qwen3-0.6B", ToolCallFamily::kTagged},
+      {"NousResearch-Hermes-3-Llama-3.1-8B-tool_use", ToolCallFamily::kTagged},
+      {"HuggingFaceTB-SmolLM3-3B", ToolCallFamily::kNone},
+      {"meta-llama-Llama-3.1-8B-Instruct", ToolCallFamily::kLlama3},
+      {"meta-llama-Llama-3.2-3B-Instruct", ToolCallFamily::kLlama3},
+      {"google-gemma-2-2b-it", ToolCallFamily::kNone},
+      {"microsoft-Phi-3.5-mini-instruct", ToolCallFamily::kNone},
+      {"mistralai-Mistral-Nemo-Instruct-2407", ToolCallFamily::kNone},
+      {"deepseek-ai-DeepSeek-R1-Distill-Qwen-32B", ToolCallFamily::kNone}};
+  for (const auto& [name, family] : expected) {
+    const auto path = SharedData() / "chat_templates" / (std::string(name) + ".jinja");
+    EXPECT_EQ(DetectToolCallFamily(ReadFile(path)), family) << name;
+  }
+}
+
+TEST(ToolCalls, WhatATemplateWritesIsReadBack) {
+  SKIP_WITHOUT_SHARED_DATA();
+  const Json arguments = {{"city", "K\u00f6ln"}, {"days", 3}, {"units", {"C", "%"}}};
+  for (const char* name : {"Qwen-Qwen2.5-7B-Instruct", "Qwen-Qwen3-0.6B", "NousResearch-Hermes-3-Llama-3.1-8B-tool_use",
+                           "meta-llama-Llama-3.1-8B-Instruct"}) {
+    const std::string source = ReadFile(SharedData() / "chat_templates" / (std::string(name) + ".jinja"));
+    const text::ChatTemplate chat(source, name);
+    const Json function = {{"name", "weather"}, {"arguments", arguments}};
+    Json context = {
+        {"messages",
+         {{{"role", "user"}, {"content", "?"}},
+          {{"role", "assistant"}, {"content", ""}, {"tool_calls", {{{"type", "function"}, {"function", function}}}}}}},
+        {"tools",
+         {{{"type", "function"},
+           {"function",
+            {{"name", "weather"},
+             {"description", "d"},
+             {"parameters", {{"type", "object"}, {"properties", Json::object()}}}}}}}},
+        {"bos_token", ""},
+        {"eos_token", ""},
+        {"add_generation_prompt", false}};
+    const std::string text = chat.Render(context, 0);
+    const size_t begin = text.rfind("assistant") + std::string("assistant").size();
+    std::string answer = text.substr(begin);
+    for (const char* around : {"<|end_header_id|>", "<|eot_id|>", "<|im_end|>", "<think>\n\n</think>"}) {
+      if (const size_t at = answer.find(around); at != std::string::npos) answer.erase(at, std::string(around).size());
+    }
+    const Read read = ParseEveryWay(DetectToolCallFamily(source), answer);
+    ASSERT_EQ(read.calls.size(), 1u) << name << ": " << answer;
+    EXPECT_EQ(read.calls[0].first, "weather");
+    EXPECT_EQ(Json::parse(read.calls[0].second), arguments);
+    EXPECT_EQ(read.content.find_first_not_of(" \n"), std::string::npos) << name << ": '" << read.content << "'";
+  }
+}
+
+TEST(TaggedCalls, ContentAndSeveralCalls) {
+  const Read read = ParseEveryWay(ToolCallFamily::kTagged,
+                                  "Let me look, \u00e9.\n<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": "
+                                  "\"\u4e2d </tool_call> } \\\" \"}}\n</tool_call>\n"
+                                  "<tool_call>{\"name\": \"g\", \"arguments\": {}}</tool_call>\n");
+  EXPECT_EQ(read.content, "Let me look, \u00e9.");
+  EXPECT_EQ(read.calls, (std::vector<std::pair<std::string, std::string>>{
+                            {"f", "{\"a\":\"\u4e2d </tool_call> } \\\" \"}"}, {"g", "{}"}}));
+  EXPECT_NE(read.ids[0], read.ids[1]);
+  EXPECT_EQ(read.ids[0].size(), 29u);
+  EXPECT_TRUE(read.ids[0].starts_with("call_"));
+}
+
+TEST(TaggedCalls, FormsThatModelsWrite) {
+  const auto call = [](const std::string& inside) {
+    return ParseEveryWay(ToolCallFamily::kTagged, "<tool_call>" + inside + "</tool_call>");
+  };
+  EXPECT_EQ(call(R"({"name": "f", "parameters": {"a": 1}})").calls.at(0).second, R"({"a":1})");
+  EXPECT_EQ(call(R"({"arguments": {"a": 1}, "name": "f"})").calls.at(0).first, "f");
+  EXPECT_EQ(call(R"({"name": "f", "arguments": "{\"a\": 1}"})").calls.at(0).second, R"({"a":1})");
+  EXPECT_EQ(call(R"({"name": "f"})").calls.at(0).second, "{}");
+  // The closing tag may be missing, or more text may follow.
+  EXPECT_EQ(ParseEveryWay(ToolCallFamily::kTagged, R"(<tool_call>{"name": "f", "arguments": {}})").calls.size(), 1u);
+  const Read more =
+      ParseEveryWay(ToolCallFamily::kTagged, R"(<tool_call>{"name": "f", "arguments": {}}</tool_call> and so on <)");
+  EXPECT_EQ(more.content, " and so on <");
+  EXPECT_EQ(more.calls.size(), 1u);
+}
+
+TEST(TaggedCalls, WhatIsNoCallIsContentToTheByte) {
+  for (const std::string text :
+       {"plain text", "a < b and <tool", "<tool_call", "<tool_call>", "<tool_call>\nno json\n</tool_call>",
+        "  <tool_call> {\"name\": ", "<tool_call>{\"name\": \"f\", \"arguments\": {\"a\": }}</tool_call> tail",
+        "<tool_call>{\"name\": 3, \"arguments\": {}}</tool_call>", "<tool_call>{\"nom\": \"f\"}</tool_call>",
+        "<tool_call>{\"name\": \"f\", \"arguments\": [1]}</tool_call>\n", "<tool_call>[]</tool_call>",
+        "<tool_call>{\"name\": \"f\", \"arguments\": {</tool_call>", "<tool_call>{\"name\": \"unfinished", "text \n \n",
+        "", "<tool_call>{]}</tool_call>", "<tool_call>{\"name\": \"f\", \"arguments\": \"{\"}</tool_call>"}) {
+    const Read read = ParseEveryWay(ToolCallFamily::kTagged, text);
+    EXPECT_EQ(read.content, text);
+    EXPECT_TRUE(read.calls.empty()) << text;
+  }
+  EXPECT_EQ(
+      ParseEveryWay(ToolCallFamily::kNone, R"(<tool_call>{"name": "f", "arguments": {}}</tool_call>)").calls.size(),
+      0u);
+}
+
+TEST(TaggedCalls, ACallAfterABrokenOneIsFound) {
+  const Read read = ParseEveryWay(
+      ToolCallFamily::kTagged,
+      R"(<tool_call>{"name": "f", "arguments": {"a": }}</tool_call><tool_call>{"name": "g", "arguments": {}}</tool_call>)");
+  ASSERT_EQ(read.calls.size(), 1u);
+  EXPECT_EQ(read.calls[0].first, "g");
+  EXPECT_EQ(read.content, R"(<tool_call>{"name": "f", "arguments": {"a": }}</tool_call>)");
+}
+
+TEST(TaggedCalls, OnlyFunctionsOnOffer) {
+  const std::string text = R"(<tool_call>{"name": "f", "arguments": {}}</tool_call>)";
+  EXPECT_EQ(Parse(ToolCallFamily::kTagged, {text}, {.names = {"f", "g"}}).calls.size(), 1u);
+  const Read read = ParseEveryWay(ToolCallFamily::kTagged, text, {.names = {"g"}});
+  EXPECT_TRUE(read.calls.empty());
+  EXPECT_EQ(read.content, text);
+}
+
+TEST(TaggedCalls, ContentIsNotHeldLongerThanItMustBe) {
+  ToolCallParser parser(ToolCallFamily::kTagged, {});
+  EXPECT_EQ(parser.Push("Hello").content, "Hello");
+  EXPECT_EQ(parser.Push(" <").content, "");
+  EXPECT_EQ(parser.Push("b> <tool").content, " <b>");
+  EXPECT_EQ(parser.Push("s>").content, " <tools>");
+}
+
+TEST(Llama3Calls, TheWholeAnswerIsTheCall) {
+  const auto parse = [](const std::string& text) { return ParseEveryWay(ToolCallFamily::kLlama3, text); };
+  const std::string call = R"({"name": "f", "parameters": {"a": "é}"}})";
+  for (const std::string& text :
+       {call, "\n\n" + call, "<|python_tag|>" + call, call + "\n", " <|python_tag|> " + call}) {
+    const Read read = parse(text);
+    ASSERT_EQ(read.calls.size(), 1u) << text;
+    EXPECT_EQ(read.calls[0], (std::pair<std::string, std::string>("f", R"({"a":"é}"})")));
+    EXPECT_EQ(read.content, "") << text;
+  }
+  EXPECT_EQ(parse(call + "; " + call + "\n" + call).calls.size(), 3u);
+  for (const std::string& text :
+       {std::string("Sure: ") + call, std::string("{\"answer\": 42}"), std::string(R"({"name": "Bob", "age": 3})"),
+        std::string("<|python_tag|>print(1)"), std::string("<|python"), std::string("{"), std::string("  "),
+        std::string("{}"), std::string(R"({"name": "f", "parameters": "x"})"), std::string("")}) {
+    const Read read = parse(text);
+    EXPECT_EQ(read.content, text);
+    EXPECT_TRUE(read.calls.empty()) << text;
+  }
+}
+
+RC_GTEST_PROP(ToolCalls, NoByteIsLostAndCutsDoNotMatter, ()) {
+  std::mt19937 random(*rc::gen::arbitrary<unsigned>());
+  static const std::vector<std::string> kParts = {"<tool_call>",
+                                                  "</tool_call>",
+                                                  "{\"name\": \"f\", \"arguments\": {\"a\": [1]}}",
+                                                  "{\"name\": ",
+                                                  "{",
+                                                  "}",
+                                                  "\"",
+                                                  "\\",
+                                                  "\n",
+                                                  " ",
+                                                  "text",
+                                                  "<",
+                                                  "\u00e9",
+                                                  ";",
+                                                  "<|python_tag|>",
+                                                  "{\"name\": \"f\", \"parameters\": {}}"};
+  std::string text;
+  for (unsigned i = random() % 12; i > 0; --i) text += kParts[random() % kParts.size()];
+  const auto family = random() % 2 == 0 ? ToolCallFamily::kTagged : ToolCallFamily::kLlama3;
+  const Read read = ParseEveryWay(family, text);
+  RC_ASSERT(!testing::Test::HasFailure());
+  if (read.calls.empty()) RC_ASSERT(read.content == text);
+}
+
+TEST(ToolCallGrammar, LeavesNothingButACall) {
+  const std::vector<ToolFunction> functions = {
+      {"weather",
+       Json::parse(
+           R"({"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer", "minimum": 1, "maximum": 7}}, "required": ["city"]})")},
+      {"now", nullptr}};
+  Language tagged(ToolCallGrammar(ToolCallFamily::kTagged, functions, 2));
+  const std::string weather =
+      "<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": \"Bonn\", \"days\": 3}}\n</tool_call>";
+  const std::string now = "<tool_call>\n{\"name\":\"now\",\"arguments\":{}}\n</tool_call>";
+  for (const std::string& text : {weather, now, weather + "\n" + now}) {
+    EXPECT_TRUE(tagged.Takes(text)) << text;
+    EXPECT_FALSE(Parse(ToolCallFamily::kTagged, {text}).calls.empty());
+  }
+  for (const std::string& text :
+       {std::string("Sure"), weather + "\n" + now + "\n" + now, std::string("<tool_call>\n{\"name\": \"other\""),
+        std::string("<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"days\"")}) {
+    EXPECT_FALSE(tagged.Takes(text)) << text;
+  }
+  EXPECT_FALSE(tagged.Begins("<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"days\""));
+  Language llama(ToolCallGrammar(ToolCallFamily::kLlama3, functions));
+  EXPECT_TRUE(llama.Takes(R"({"name": "weather", "parameters": {"city": "Bonn"}})"));
+  EXPECT_FALSE(llama.Begins(R"({"name": "weather", "arguments")"));
+}
+
+TEST(ToolCallGrammar, WhateverItMakesIsRead) {
+  const std::vector<ToolFunction> functions = {
+      {"f",
+       Json::parse(R"({"properties": {"x": {"enum": ["é", "\"", 3]}, "y": {"type": "boolean"}}, "required": ["x"]})")}};
+  std::mt19937 random(5);
+  for (const auto family : {ToolCallFamily::kTagged, ToolCallFamily::kLlama3}) {
+    Language language(ToolCallGrammar(family, functions));
+    for (int i = 0; i < 50; ++i) {
+      const std::string text = language.Random(random, 2000);
+      if (text.empty()) continue;
+      const Read read = Parse(family, {text});
+      ASSERT_EQ(read.calls.size(), 1u) << text;
+      EXPECT_EQ(read.content, "");
+      EXPECT_TRUE(Json::parse(read.calls[0].second).contains("x"));
+    }
+  }
+}
+
+TEST(ToolCallGrammar, RefusesWhatItCannotPromise) {
+  const auto code = [](ToolCallFamily family, const std::vector<ToolFunction>& functions) {
+    try {
+      ToolCallGrammar(family, functions);
+    } catch (const Error& error) {
+      return error.code();
+    }
+    return ErrorCode::kIo;
+  };
+  EXPECT_EQ(code(ToolCallFamily::kTagged, {}), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(code(ToolCallFamily::kNone, {{"f", nullptr}}), ErrorCode::kUnsupported);
+  EXPECT_EQ(code(ToolCallFamily::kTagged, {{"f", Json::parse(R"({"type": "string"})")}}), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(code(ToolCallFamily::kTagged, {{"f", Json::parse(R"({"type": "object", "not": {}})")}}),
+            ErrorCode::kUnsupported);
+}
+
+}  // namespace
+}  // namespace edgellm::constrain
