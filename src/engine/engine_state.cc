@@ -66,6 +66,10 @@ void Engine::State::Queue(const std::shared_ptr<const Request>& request, Request
     sequence->sampling = request->sampling;
     sequence->sampling.seed = SeedOf(request->sampling.seed, sample);
     sequence->early_bias = early_bias;
+    if (request->filter) {
+      sequence->filter = sample == 0 ? request->filter : request->filter->Copy();
+      sequence->allowed.resize((static_cast<size_t>(options.vocab) + 31) / 32);
+    }
     sequence->name_space = name_space;
     sequence->rank = {.level = static_cast<int>(request->priority),
                       .deadline = DeadlineOf(now, request->deadline, reading, options.rules),
@@ -272,7 +276,9 @@ bool Engine::State::Schedule() {
   return !composition.shares.empty();
 }
 
-SamplingRow Engine::State::RowOf(const Sequence& sequence) const {
+SamplingRow Engine::State::RowOf(Sequence& sequence) const {
+  // Where nothing is allowed the backend draws -1, and CommitRow ends the answer.
+  if (sequence.filter) sequence.filter->Allowed(sequence.allowed);
   const int window = sequence.sampling.repeat_last_n;
   const size_t known = sequence.tokens.size();
   const size_t recent = window < 0 ? known : std::min(known, static_cast<size_t>(window));
@@ -280,6 +286,7 @@ SamplingRow Engine::State::RowOf(const Sequence& sequence) const {
   return {.parameters = &sequence.sampling,
           .recent = {sequence.tokens.data() + known - recent, recent},
           .bias = early && !sequence.early_bias.empty() ? sequence.early_bias : sequence.request->bias,
+          .allowed = sequence.allowed,
           .draw = known};
 }
 
@@ -299,6 +306,7 @@ void Engine::State::AddToBatch(const Share& share) {
       columns.WantLogits({.parameters = &sequence.sampling,
                           .recent = {},
                           .bias = {},
+                          .allowed = {},
                           .draw = 0,
                           .given = sequence.tokens[static_cast<size_t>(position) + 1]});
       rows.push_back({share.index, /*prompt=*/true});
@@ -350,6 +358,12 @@ void Engine::State::CommitRow(size_t row, int64_t now) {
     events.push_back(event);
     return;
   }
+  if (sampled.token < 0) {
+    event.finish = sequence.filter && sequence.filter->Complete() ? FinishReason::kStop : FinishReason::kDeadEnd;
+    events.push_back(event);
+    return Finish(owner, /*keep=*/true, now);
+  }
+  if (sequence.filter) sequence.filter->Accept(sampled.token);
   RequestStatistics& statistics = sequence.statistics;
   if (statistics.generated_tokens++ == 0) {
     statistics.first_token = now;

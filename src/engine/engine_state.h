@@ -39,7 +39,7 @@ struct Engine::State {
   bool Claim(const Sequence& sequence);
   void FollowLeader(Sequence& sequence, const Sequence& leader);
   void AddToBatch(const Share& share);
-  SamplingRow RowOf(const Sequence& sequence) const;
+  SamplingRow RowOf(Sequence& sequence) const;
   void CommitRow(size_t row, int64_t now);
   FinishReason FinishOf(const Sequence& sequence, int32_t token) const;
   void Finish(Owned& owner, bool keep, int64_t now);

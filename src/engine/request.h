@@ -2,18 +2,21 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "engine/scheduler.h"
+#include "engine/token_filter.h"
 #include "plan/sampling.h"
 
 namespace edgellm {
 
 struct EngineOptions;
 
-enum class FinishReason : uint8_t { kNone, kStop, kLength, kContextFull, kCancelled, kFailed };
+/// kDeadEnd: the request's filter allowed no token, and the answer was not complete.
+enum class FinishReason : uint8_t { kNone, kStop, kLength, kContextFull, kCancelled, kFailed, kDeadEnd };
 
 /// Most answers to one request.
 inline constexpr int kMostSamples = 128;
@@ -24,7 +27,8 @@ struct Request {
   int min_tokens = 0;           // no stop token is drawn before so many
   SamplingParameters sampling;
   std::vector<TokenBias> bias;
-  std::vector<int32_t> stop_tokens;  // the stop token itself is not reported
+  std::vector<int32_t> stop_tokens;     // the stop token itself is not reported
+  std::shared_ptr<TokenFilter> filter;  // none: every token is allowed. Further samples have copies
   bool ignore_eos = false;           // stop tokens are tokens like others
   int samples = 1;                   // answers to the same prompt; all but the first draw with seeds of their own
   bool prompt_log_probabilities =

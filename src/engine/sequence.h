@@ -18,6 +18,8 @@ struct Sequence {
   SamplingParameters sampling;             // the request's, with the sample's own seed
   std::vector<TokenBias> early_bias;       // the request's, with its stop tokens forbidden: before min_tokens
   NameSpace name_space;
+  std::shared_ptr<TokenFilter> filter;  // none: every token is allowed
+  std::vector<uint32_t> allowed;        // what it wrote
 
   std::vector<int32_t> tokens;  // prompt and answer; empty before it runs for the first time
   PageTable table;

@@ -54,6 +54,61 @@ TEST(Engine, AnswersOneRequest) {
   EXPECT_EQ(CodeOf([&] { b.engine->Statistics(99); }), ErrorCode::kNotFound);
 }
 
+/// Allows one token at a time, from a list; complete after the last.
+class OneByOne final : public TokenFilter {
+ public:
+  OneByOne(std::vector<int32_t> tokens, bool complete_at_end)
+      : tokens_(std::move(tokens)), complete_(complete_at_end) {}
+
+  std::shared_ptr<TokenFilter> Copy() const override { return std::make_shared<OneByOne>(*this); }
+  bool Allowed(std::span<uint32_t> words) override {
+    std::fill(words.begin(), words.end(), 0);
+    if (accepted.size() >= tokens_.size()) return false;
+    const auto token = static_cast<size_t>(tokens_[accepted.size()]);
+    words[token / 32] = uint32_t{1} << (token % 32);
+    return true;
+  }
+  void Accept(int32_t token) override { accepted.push_back(token); }
+  bool Complete() const override { return complete_ && accepted.size() == tokens_.size(); }
+
+  std::vector<int32_t> accepted;
+
+ private:
+  std::vector<int32_t> tokens_;
+  bool complete_;
+};
+
+TEST(Engine, AFilterDecidesWhatIsDrawn) {
+  Bench bench({.context = 64, .max_sequences = 3, .batch_tokens = 8});
+  const std::vector<int32_t> wanted = {5, 96, 5, 31, 32};
+  const auto stopping = std::make_shared<OneByOne>(wanted, false), complete = std::make_shared<OneByOne>(wanted, true),
+             dead_end = std::make_shared<OneByOne>(wanted, false);
+  Reasons reasons;
+  Request request = Ask(Iota(20, 4), -1);
+  request.filter = stopping;
+  request.stop_tokens = {32};
+  const RequestId a = bench.engine->Submit(request);
+  request.filter = complete;
+  request.stop_tokens = {};
+  request.samples = 2;
+  const RequestId b = bench.engine->Submit(request);
+  request.filter = dead_end;
+  request.samples = 1;
+  const RequestId c = bench.engine->Submit(request);
+  const RequestId free = bench.engine->Submit(Ask(Iota(20, 4), 5));
+  Answers answers = Drain(bench, &reasons);
+  EXPECT_EQ((answers[{a, 0}]), (std::vector<int32_t>{5, 96, 5, 31}));
+  EXPECT_EQ(stopping->accepted, wanted) << "the stop token is accepted too";
+  EXPECT_EQ((reasons[{a, 0}]), FinishReason::kStop);
+  for (int sample : {0, 1}) {
+    EXPECT_EQ((answers[{b, sample}]), wanted) << "each sample has a filter of its own";
+    EXPECT_EQ((reasons[{b, sample}]), FinishReason::kStop);
+  }
+  EXPECT_EQ((answers[{c, 0}]), wanted);
+  EXPECT_EQ((reasons[{c, 0}]), FinishReason::kDeadEnd);
+  EXPECT_EQ((answers[{free, 0}]), Expected(Iota(20, 4), 5)) << "others are not concerned";
+}
+
 TEST(Engine, ReadsALongPromptInSlicesWhileOthersGoOn) {
   Bench b({.context = 200, .max_sequences = 2, .batch_tokens = 8});
   const auto first = Iota(3, 1), second = Iota(100, 2);

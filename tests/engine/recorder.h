@@ -33,11 +33,16 @@ inline SampledToken Answer(std::span<const uint64_t> chain, const SamplingRow& r
   }
   if (row.parameters->temperature > 0) hash += Philox(row.parameters->seed, row.draw)[0];
   const auto forbidden = [&](int32_t token) {
+    const auto bit = static_cast<size_t>(token);
+    if (!row.allowed.empty() && (row.allowed[bit / 32] >> (bit % 32) & 1u) == 0) return true;
     return std::any_of(row.bias.begin(), row.bias.end(),
                        [&](const TokenBias& b) { return b.token == token && std::isinf(b.bias); });
   };
   sampled.token = static_cast<int32_t>((hash >> 7) % kVocab);
-  while (forbidden(sampled.token)) sampled.token = (sampled.token + 1) % kVocab;
+  for (int tried = 0; forbidden(sampled.token); ++tried) {
+    if (tried == kVocab) return {};
+    sampled.token = (sampled.token + 1) % kVocab;
+  }
   return sampled;
 }
 
