@@ -44,13 +44,13 @@ std::vector<Workload> Workloads() {
       {"JSON mode",
        JsonGrammar(),
        {document, R"({"a": [1, 2.5, -3e10, {"deep": [[["x"], null], true]}], "b": "text with \"quotes\""})"}},
-      {"schema: person", CompileJsonSchema(person), {document}},
+      {"schema: person", CompileJsonSchemaText(person), {document}},
       {"schema: bounded strings",
-       CompileJsonSchema(bounded),
+       CompileJsonSchemaText(bounded),
        {R"({"title": "A short history of the bicycle in ten chapters", "summary": "From the running machine of Karl Drais to the)"
         R"( safety bicycle, and on to the racing machines of today: who built them, who rode them, and why they did."})"}},
       {"schema: recursive",
-       CompileJsonSchema(tree),
+       CompileJsonSchemaText(tree),
        {R"({"value": 1, "label": "root", "children": [{"value": 2.5, "children": []}, {"value": -3, "label": "b", "children": [)"
         R"({"value": 4, "children": [{"value": 5, "children": []}]}]}]})"}},
       {"GBNF: arithmetic",

@@ -1,5 +1,6 @@
 // edgellm run MODEL [PROMPT]: one answer on standard output, or a conversation at the terminal (repl.h).
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,13 +14,14 @@
 #include "app/terminal.h"
 #include "app/verbs.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "base/utf8.h"
 
 namespace edgellm::app {
 namespace {
 
 struct Arguments {
-  std::string model, system, prompt;
+  std::string model, system, prompt, format, grammar;
   GenerateOptions options;
   int context = 0;
   int64_t seed = -1;
@@ -91,12 +93,28 @@ void AnswerOnce(Runtime& runtime, const Arguments& arguments, const std::string&
     WriteOutput("\n");
   }
   if (generation.finish == FinishReason::kContextFull) WriteNote(ContextFullText(runtime, generation));
+  if (generation.finish == FinishReason::kDeadEnd) {
+    Fail(ErrorCode::kLimit, "the answer's format cannot go on: no token of this model's vocabulary continues it");
+  }
   if (arguments.verbose) WriteDiagnostic("\n" + StatisticsText(runtime, generation, times));
   if (generation.finish == FinishReason::kCancelled) throw Interrupted();
 }
 
+/// --format json, --format FILE (a JSON schema), --grammar FILE.
+std::optional<AnswerFormat> ReadFormat(const Arguments& arguments) {
+  if (!arguments.format.empty() && !arguments.grammar.empty()) {
+    Fail(ErrorCode::kInvalidArgument, "--format and --grammar cannot be used together");
+  }
+  if (!arguments.grammar.empty()) return AnswerFormat{AnswerFormat::Kind::kGrammar, ReadFile(arguments.grammar)};
+  if (arguments.format.empty()) return std::nullopt;
+  if (arguments.format == "json") return AnswerFormat{};
+  return AnswerFormat{AnswerFormat::Kind::kJsonSchema, ReadFile(arguments.format)};
+}
+
 void Run(Arguments& arguments) {
   const int64_t started = SteadyNow();
+  arguments.options.format = ReadFormat(arguments);
+  if (arguments.options.format) GrammarOf(*arguments.options.format);  // what is wrong with it is said before the load
   if (arguments.seed >= 0) arguments.options.seed = static_cast<uint64_t>(arguments.seed);
   const bool interactive = arguments.prompt.empty() && InputIsTerminal();
   if (interactive && arguments.json) Fail(ErrorCode::kInvalidArgument, "--json needs a prompt");
@@ -146,6 +164,9 @@ void AddRun(CLI::App& app) {
   verb->add_option("PROMPT", arguments->prompt, "the prompt; what is piped in follows it. Without any, a conversation");
   verb->allow_extras();  // the prompt's further words
   AddSamplingOptions(*verb, arguments.get());
+  verb->add_option("--format", arguments->format,
+                   "json: the answer is a JSON object; FILE: one that its JSON schema takes");
+  verb->add_option("--grammar", arguments->grammar, "FILE: the answer is a text of its GBNF grammar");
   verb->add_option("--system", arguments->system, "system message of the conversation");
   verb->add_flag("--raw", arguments->raw, "no chat template: print exactly how the model continues the prompt");
   verb->add_option("--ctx", arguments->context, "positions of the context; default: 4096, or the model's own if less");

@@ -23,6 +23,8 @@ const char* ReasonName(FinishReason reason) {
       return "context_full";
     case FinishReason::kCancelled:
       return "cancelled";
+    case FinishReason::kDeadEnd:
+      return "dead_end";
     case FinishReason::kFailed:  // said by an error, not by a statistic
     case FinishReason::kNone:
       break;

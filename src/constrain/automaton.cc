@@ -2,9 +2,9 @@
 #include "constrain/automaton.h"
 
 #include <algorithm>
-#include <deque>
 
 #include "base/error.h"
+#include "constrain/reachable_ends.h"
 #include "constrain/rule_graph.h"
 
 namespace edgellm::constrain {
@@ -43,10 +43,6 @@ class Compiler {
   }
 
  private:
-  struct Place {
-    size_t rule, state;
-  };
-
   int32_t IndexOf(RuleId rule) {
     int32_t& index = index_[static_cast<size_t>(rule)];
     if (index < 0) {
@@ -170,66 +166,18 @@ class Compiler {
          automaton_.rules[rule].name);
   }
 
-  /// Marks the states from which an end can be reached, backwards from the final ones; drops the edges to the others.
   void RemoveDeadEnds() {
-    std::vector<std::vector<std::vector<int32_t>>> before(graphs_.size());        // [rule][state]: predecessors
-    std::vector<std::vector<std::pair<Place, int32_t>>> callers(graphs_.size());  // [callee]: place, target
-    std::vector<std::vector<bool>> alive(graphs_.size());
-    std::deque<Place> open;
-    const auto mark = [&](size_t rule, size_t state) {
-      if (alive[rule][state]) return;
-      alive[rule][state] = true;
-      open.push_back({rule, state});
+    const auto ends = ReachableEnds(graphs_);
+    const auto can_end = [&](RuleId rule, int32_t state) {
+      return ends[static_cast<size_t>(rule)][static_cast<size_t>(state)];
     };
+    if (!can_end(automaton_.root, 0)) Fail(ErrorCode::kInvalidArgument, "no finite text matches the grammar");
     for (size_t rule = 0; rule < graphs_.size(); ++rule) {
-      const auto& states = graphs_[rule].states;
-      before[rule].resize(states.size());
-      alive[rule].resize(states.size(), false);
-      for (size_t s = 0; s < states.size(); ++s) {
-        for (const auto& edge : states[s].bytes) {
-          before[rule][static_cast<size_t>(edge.target)].push_back(static_cast<int32_t>(s));
-        }
-        for (const auto& call : states[s].calls) {
-          callers[static_cast<size_t>(call.rule)].push_back({{rule, s}, call.target});
-        }
-      }
-    }
-    // A call leads on when the callee can end and the place after it leads on: looked at whenever either becomes known.
-    std::vector<std::vector<std::vector<std::pair<int32_t, int32_t>>>> calls_into(graphs_.size());
-    for (size_t rule = 0; rule < graphs_.size(); ++rule) {
-      calls_into[rule].resize(graphs_[rule].states.size());
-      for (size_t s = 0; s < graphs_[rule].states.size(); ++s) {
-        for (const auto& call : graphs_[rule].states[s].calls) {
-          calls_into[rule][static_cast<size_t>(call.target)].push_back({static_cast<int32_t>(s), call.rule});
-        }
-      }
-    }
-    for (size_t rule = 0; rule < graphs_.size(); ++rule) {
-      for (size_t s = 0; s < graphs_[rule].states.size(); ++s) {
-        if (graphs_[rule].states[s].final) mark(rule, s);
-      }
-    }
-    while (!open.empty()) {
-      const auto [rule, state] = open.front();
-      open.pop_front();
-      for (int32_t previous : before[rule][state]) mark(rule, static_cast<size_t>(previous));
-      for (const auto& [source, callee] : calls_into[rule][state]) {
-        if (alive[static_cast<size_t>(callee)][0]) mark(rule, static_cast<size_t>(source));
-      }
-      if (state != 0) continue;
-      for (const auto& [place, target] : callers[rule]) {
-        if (alive[place.rule][static_cast<size_t>(target)]) mark(place.rule, place.state);
-      }
-    }
-    if (!alive[static_cast<size_t>(automaton_.root)][0]) {
-      Fail(ErrorCode::kInvalidArgument, "no finite text matches the grammar");
-    }
-    for (size_t rule = 0; rule < graphs_.size(); ++rule) {
+      const auto own = static_cast<RuleId>(rule);
       for (auto& state : graphs_[rule].states) {
-        std::erase_if(state.bytes, [&](const ByteEdge& e) { return !alive[rule][static_cast<size_t>(e.target)]; });
-        std::erase_if(state.calls, [&](const CallEdge& e) {
-          return !alive[rule][static_cast<size_t>(e.target)] || !alive[static_cast<size_t>(e.rule)][0];
-        });
+        std::erase_if(state.bytes, [&](const ByteEdge& edge) { return !can_end(own, edge.target); });
+        std::erase_if(state.calls,
+                      [&](const CallEdge& edge) { return !can_end(own, edge.target) || !can_end(edge.rule, 0); });
       }
     }
   }

@@ -153,6 +153,7 @@ ExpressionId JsonParts::Natural(int64_t low, int64_t high) {
   for (size_t length = 1; begin <= high; ++length) {
     const int64_t from = std::max(low, begin), to = std::min(high, end);
     if (from <= to) lengths.push_back(Digits(std::to_string(from), std::to_string(to)));
+    if (end >= kLargestInteger) break;
     begin = end + 1;
     end = end * 10 + 9;
   }

@@ -141,8 +141,10 @@ bool ToolCallParser::RunObject(bool at_end, ToolCallOutput* output) {
       held_.erase(0, end);
       state_ = family_ == ToolCallFamily::kTagged ? State::kClose : State::kStart;
       return true;
-    } else if (c == '<' && held_.compare(scanned_, kToolCallClose.size(), kToolCallClose) == 0) {
-      break;  // outside of a string: the object is broken
+    } else if (c == '<') {  // outside of a string: with the closing tag, the object is broken
+      const std::string_view rest = std::string_view(held_).substr(scanned_);
+      if (rest.starts_with(kToolCallClose)) break;
+      if (!at_end && kToolCallClose.starts_with(rest)) return false;
     }
   }
   if (scanned_ >= held_.size() && !at_end) return false;

@@ -11,6 +11,7 @@
 
 #include "model/model.h"
 #include "plan/sampling.h"
+#include "serve/answer_format.h"
 
 namespace edgellm {
 
@@ -18,8 +19,9 @@ struct GenerateOptions {
   std::optional<int> max_tokens;  // num_predict; -1: until the model stops or the context is full
   std::optional<float> temperature, top_p, min_p, repetition_penalty, presence_penalty, frequency_penalty;
   std::optional<int> top_k, repeat_last_n;
-  std::optional<uint64_t> seed;   // absent: a random one is drawn for every answer
-  std::vector<std::string> stop;  // beside the model's own
+  std::optional<uint64_t> seed;        // absent: a random one is drawn for every answer
+  std::vector<std::string> stop;       // beside the model's own
+  std::optional<AnswerFormat> format;  // absent: any text
 };
 
 /// Everything decided.

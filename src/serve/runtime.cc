@@ -173,6 +173,10 @@ Generation Runtime::Generate(const Prompt& prompt, const GenerateOptions& option
   request.max_tokens = resolved.max_tokens;
   request.sampling = resolved.sampling;
   request.stop_tokens = std::move(resolved.stop_tokens);
+  if (options.format) {
+    if (!constraints_) constraints_.emplace(tokenizer());
+    request.filter = MakeFilter(constraints_->Get(*options.format), request.stop_tokens, prompt.answers);
+  }
   RunningRequest running(*engine_, std::move(request));
   const auto take = [&](int32_t token) {
     if (stops.matched()) return;  // a token that was on its way when the stop string came

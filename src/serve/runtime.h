@@ -77,7 +77,8 @@ class Runtime {
 
   /// Reads the prompt and produces the answer, in the calling thread.
   /// Throws Error: kLimit (the prompt does not fit the context, with numbers), kInvalidArgument (an option out of
-  /// range).
+  /// range), and for the answer's format as GrammarOf does. With a format, an answer that ends by kStop has it; any
+  /// other end leaves it incomplete.
   Generation Generate(const Prompt& prompt, const GenerateOptions& options, const GenerateListener& listener);
 
   /// The greedy continuation in ids, through stop tokens, of exactly `count` tokens unless the context ends before.
@@ -87,6 +88,7 @@ class Runtime {
   Model model_;
   int context_ = 0;
   std::optional<text::Tokenizer> tokenizer_;
+  std::optional<ConstraintCache> constraints_;  // made when first used
   std::optional<text::ChatTemplate> template_;  // parsed when first used: a broken one must not stop plain prompts
   std::unique_ptr<Engine> engine_;
 };

@@ -1,5 +1,6 @@
 """`edgellm run` in scripts: what stands on standard output, how it ends, and that it is the same each time."""
 
+import json
 import math
 import signal
 import subprocess
@@ -50,6 +51,38 @@ class Answers(ProgramTest):
         self.assertEqual(count("--raw", "Hello"), 5)
         self.assertEqual(count("Hello"), len("\x01user\nHello\x01\n\x01assistant\n"))
         self.assertEqual(count("Hello", "--system", "Be"), len("\x01system\nBe\x01\n\x01user\nHello\x01\n\x01assistant\n"))
+
+    def test_answers_have_the_form_that_was_asked_for(self):
+        schema = self.folder / "schema.json"
+        schema.write_text(json.dumps({"type": "object", "properties": {
+            "a": {"type": "integer", "minimum": 0, "maximum": 99}, "b": {"enum": ["x", "\u00e9"]},
+            "c": {"type": "string", "maxLength": 5}}, "required": ["a", "b"]}))
+        for seed in range(5):
+            answer = json.loads(self.succeed("run", self.model, "Hello", "--temperature", "2", "--seed", str(seed),
+                                             "--format", schema))
+            self.assertIn(answer["a"], range(100))
+            self.assertIn(answer["b"], ("x", "\u00e9"))
+            self.assertLessEqual(len(answer.get("c", "")), 5)
+        self.assertTrue(self.succeed("run", self.model, "Hello", "-n", "5", "--format", "json").startswith(b"{"))
+        grammar = self.folder / "answer.gbnf"
+        grammar.write_text('root ::= "yes" | "no"')
+        self.assertIn(self.succeed("run", self.model, "Hello", "--grammar", grammar), (b"yes", b"no"))
+
+    def test_forms_that_cannot_be_enforced_are_refused(self):
+        schema = self.folder / "schema.json"
+        for text, expected in (('{"type": "object", "properties": {"a": {"not": {}}}}',
+                                "at '/properties/a/not': the keyword 'not' is not supported"),
+                               ("{", "schema: ")):
+            schema.write_text(text)
+            done = self.run_program("run", self.model, "Hello", "--format", schema)
+            self.assertEqual((done.returncode, done.stdout), (1, b""))
+            self.assertIn(expected, done.stderr.decode())
+            self.assertEqual(done.stderr.count(b"\n"), 1)
+        grammar = self.folder / "answer.gbnf"
+        grammar.write_text("root ::= word")
+        done = self.run_program("run", self.model, "Hello", "--grammar", grammar)
+        self.assertIn("grammar:1:10: the rule 'word' is not defined", done.stderr.decode())
+        self.assertNotEqual(self.run_program("run", self.model, "Hello", "--grammar", grammar, "--format", "json").returncode, 0)
 
     def test_realtime_changes_no_answer_and_says_what_it_cannot_have(self):
         expected = self.succeed("run", self.model, "Hello", "-n", "5", "--seed", "3")

@@ -180,6 +180,15 @@ TEST(TaggedCalls, ACallAfterABrokenOneIsFound) {
   EXPECT_EQ(read.content, R"(<tool_call>{"name": "f", "arguments": {"a": }}</tool_call>)");
 }
 
+TEST(TaggedCalls, ACloseTagAfterUnbalancedQuotesEndsTheObject) {
+  const Read read = ParseEveryWay(
+      ToolCallFamily::kTagged,
+      "<tool_call>{\"name\": \"f\"\"\"a\": {\"b\": \"</tool_call>\"}}\n</tool_call>\n<tool_call>{\"name\": "
+      "\"g\"}</tool_call>");
+  ASSERT_EQ(read.calls.size(), 1u);
+  EXPECT_EQ(read.content, "<tool_call>{\"name\": \"f\"\"\"a\": {\"b\": \"</tool_call>\"}}\n</tool_call>");
+}
+
 TEST(TaggedCalls, OnlyFunctionsOnOffer) {
   const std::string text = R"(<tool_call>{"name": "f", "arguments": {}}</tool_call>)";
   EXPECT_EQ(Parse(ToolCallFamily::kTagged, {text}, {.names = {"f", "g"}}).calls.size(), 1u);
