@@ -136,7 +136,7 @@ class CudaBackend final : public Backend {
   static bool IsGreedy(const SamplingRow& row) {
     const SamplingParameters& p = *row.parameters;
     return p.temperature == 0 && p.repetition_penalty == 1 && p.presence_penalty == 0 && p.frequency_penalty == 0 &&
-           !p.log_probability && p.likeliest == 0 && row.given < 0 && row.bias.empty();
+           !p.log_probability && p.likeliest == 0 && row.given < 0 && row.bias.empty() && row.allowed.empty();
   }
 
   /// Forwards of up to kLargestGraph tokens are rounded up to a power of two, so that few graphs serve all.
