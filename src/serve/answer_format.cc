@@ -16,6 +16,7 @@ class MatcherFilter final : public TokenFilter {
  public:
   explicit MatcherFilter(constrain::TokenMatcher matcher) : matcher_(std::move(matcher)) {}
 
+  std::shared_ptr<TokenFilter> Copy() const override { return std::make_shared<MatcherFilter>(*this); }
   bool Allowed(std::span<uint32_t> words) override {
     try {
       if (!failed_ && matcher_.Allowed(words)) return true;
