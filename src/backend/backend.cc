@@ -19,10 +19,17 @@ std::unique_ptr<Backend> MakeBackend(const std::string& name, const Plan& plan, 
   if (name != "auto") {
     Fail(ErrorCode::kInvalidArgument, "unknown backend '{}': auto, cpu, cuda and reference are known", name);
   }
-  try {
-    return MakeCudaBackend(plan, weights, limits, options);
-  } catch (const Error& error) {
-    if (error.code() != ErrorCode::kEnvironment) throw;
+  // Whoever names a CPU's instruction set means the CPU.
+  if (options.isa.empty()) {
+    try {
+      return MakeCudaBackend(plan, weights, limits, options);
+    } catch (const Error& error) {
+      // No device, no room on it, or a size that it has no kernels for: the CPU takes over. The rest is wrong on any
+      // backend.
+      const bool cpu_may_do = error.code() == ErrorCode::kEnvironment || error.code() == ErrorCode::kLimit ||
+                              error.code() == ErrorCode::kUnsupported;
+      if (!cpu_may_do) throw;
+    }
   }
   return MakeCpuBackend(plan, weights, limits, options);
 }

@@ -89,7 +89,8 @@ std::unique_ptr<Backend> MakeCpuBackend(const Plan&, std::span<const WeightView>
 std::unique_ptr<Backend> MakeCudaBackend(const Plan&, std::span<const WeightView>, const BackendLimits&,
                                          const BackendOptions&);
 
-/// By name: "auto" (CUDA where there is a usable device, else the CPU), "cpu", "cuda", "reference".
+/// By name: "auto" (CUDA where there is a usable device with room for the model, else the CPU), "cpu", "cuda",
+/// "reference".
 std::unique_ptr<Backend> MakeBackend(const std::string& name, const Plan&, std::span<const WeightView>,
                                      const BackendLimits&, const BackendOptions&);
 
