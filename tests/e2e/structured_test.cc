@@ -16,7 +16,7 @@ namespace {
 
 Runtime DemoRuntime() {
   return Runtime(ReadModelFile(SourceDir() / "models" / "demo" / "demo.edgellm"),
-                 {.backend = "cpu", .backend_options = {.threads = 1, .isa = ""}, .context = 512, .kv = std::nullopt});
+                 {.backend = "cpu", .backend_options = {.threads = 1, .isa = "", .ternary = ""}, .context = 512, .kv = std::nullopt});
 }
 
 std::string Answer(Runtime& runtime, const GenerateOptions& options, Generation* generation) {

@@ -74,17 +74,24 @@ __global__ void __launch_bounds__(kPrepareThreads) Prepare(const __grid_constant
   const int row = blockIdx.x;
   const float* x = task.x + (task.gather != nullptr ? task.gather[row] : row) * task.stride;
   if (task.normed != nullptr) {
-    const float inverse =
-        task.norm != nullptr ? InverseRms(LoadRow(x, task.cols), x, task.cols, task.epsilon, scratch) : 1.0f;
+    const QuadBatch first = LoadQuads(x, task.cols, 0);
+    const float inverse = task.norm != nullptr ? InverseRms(first, x, task.cols, task.epsilon, scratch) : 1.0f;
     float4* to = reinterpret_cast<float4*>(task.normed + row * task.stride);
-    for (int quad = threadIdx.x; quad * 4 < task.cols; quad += kPrepareThreads) to[quad] = LoadNormed(task, x, inverse, quad);
+    for (int batch = 0; batch < BatchesOf(task.cols); ++batch) {
+      QuadBatch values = LoadQuads(x, task.cols, batch);
+      if (task.norm != nullptr) values = Normed(values, LoadQuads(task.norm, task.cols, batch), inverse);
+#pragma unroll
+      for (int j = 0; j < kQuads; ++j) {
+        if (QuadIndex(batch, j) * 4 < task.cols) to[QuadIndex(batch, j)] = values.quads[j];
+      }
+    }
     return;
   }
   const int panel = row / kPanelTokens, token = row % kPanelTokens;
   uint32_t* codes = reinterpret_cast<uint32_t*>(task.out.codes) +
                     (static_cast<size_t>(panel) * task.out.blocks * kPanelTokens + token) * 16;
   const size_t at = static_cast<size_t>(panel) * task.out.groups * kPanelTokens + token;
-  PrepareRow(task, x, task.out.blocks, {codes, kPanelTokens * 16, task.out.scales + at, task.out.sums + at, kPanelTokens}, scratch);
+  PrepareRow(task, LoadNorm(task), x, task.out.blocks, {codes, kPanelTokens * 16, task.out.scales + at, task.out.sums + at, kPanelTokens}, scratch);
 }
 
 /// One warp a head of one token.

@@ -106,9 +106,10 @@ struct PairSums {
   }
 };
 
-__device__ __forceinline__ float2 ScalePair(const PackedMatrix& m, const uint8_t* scales, int index) {
-  if (m.f16_scales) return __half22float2(reinterpret_cast<const __half2*>(scales)[index]);
-  return reinterpret_cast<const float2*>(scales)[index];
+template <Codes kCodes>
+__device__ __forceinline__ float2 ScalePair(const uint8_t* scales, int index) {
+  if constexpr (kCodes == Codes::kTernary) return reinterpret_cast<const float2*>(scales)[index];
+  return __half22float2(reinterpret_cast<const __half2*>(scales)[index]);
 }
 
 /// What one round has given, seen by one thread: results of its pair of rows, its token's scales.
@@ -132,7 +133,7 @@ __device__ __forceinline__ void AddRound(PairSums& sums, const PackedMatrix& m, 
       sums.ints_b += at[8];
     }
     if (v.last_piece < s.pieces) return;
-    const float2 scale = ScalePair(m, v.scales, v.g);
+    const float2 scale = ScalePair<kCodes>(v.scales, v.g);
     sums.a = fmaf(ValueOf<kCodes>(sums.ints_a, false, 0, 0), scale.x * v.x_scales[0], 0.0f);
     sums.b = fmaf(ValueOf<kCodes>(sums.ints_b, false, 0, 0), scale.y * v.x_scales[0], 0.0f);
   } else {
@@ -140,26 +141,32 @@ __device__ __forceinline__ void AddRound(PairSums& sums, const PackedMatrix& m, 
     int group = v.first_piece * kResults / kPieces;
     const int last = min(m.groups, (v.last_piece * kResults + kPieces - 1) / kPieces);
     const int odd = v.first_piece + (kPieces == 2 ? (v.last_piece - v.first_piece) / 2 * 2 : 0);  // first piece without a second
+    const int x_step = s.input_groups > 1 ? kTokens : 0;
+    const bool zeros = kCodes == Codes::kInt4 && m.zeros != nullptr;
     while (group < last) {
       const int end = min(last, (group / s.groups_per_slice + 1) * s.groups_per_slice);
-#pragma unroll 4
-      for (; group < end; ++group) {
-        int32_t ints_a = at[0], ints_b = at[8];
-        if (kPieces == 2 && group * 2 < odd) {
-          ints_a += at[kResultInts<kOne>];
-          ints_b += at[kResultInts<kOne> + 8];
+      if (zeros) {
+        for (; group < end; ++group, at += kResultInts<kOne>) {
+          const float2 scale = ScalePair<kCodes>(v.scales, group * 8 + v.g), zero = __half22float2(v.zeros[group * 8]);
+          const float x_scale = v.x_scales[group * x_step];
+          const int32_t x_sum = v.x_sums[group * kTokens];
+          sums.a = fmaf(ValueOf<kCodes>(at[0], true, zero.x, x_sum), scale.x * x_scale, sums.a);
+          sums.b = fmaf(ValueOf<kCodes>(at[8], true, zero.y, x_sum), scale.y * x_scale, sums.b);
         }
-        at += kPieces * kResultInts<kOne>;
-        const float2 scale = ScalePair(m, v.scales, group * 8 + v.g);
-        const float x_scale = v.x_scales[s.input_groups > 1 ? group * kTokens : 0];
-        float2 zero = {0, 0};
-        int32_t x_sum = 0;
-        if (kCodes == Codes::kInt4 && m.zeros != nullptr) {
-          zero = __half22float2(v.zeros[group * 8]);
-          x_sum = v.x_sums[group * kTokens];
+      } else {
+#pragma unroll 8
+        for (; group < end; ++group) {
+          int32_t ints_a = at[0], ints_b = at[8];
+          if (kPieces == 2 && group * 2 < odd) {
+            ints_a += at[kResultInts<kOne>];
+            ints_b += at[kResultInts<kOne> + 8];
+          }
+          at += kPieces * kResultInts<kOne>;
+          const float2 scale = ScalePair<kCodes>(v.scales, group * 8 + v.g);
+          const float x_scale = v.x_scales[group * x_step];
+          sums.a = fmaf(ValueOf<kCodes>(ints_a, false, 0, 0), scale.x * x_scale, sums.a);
+          sums.b = fmaf(ValueOf<kCodes>(ints_b, false, 0, 0), scale.y * x_scale, sums.b);
         }
-        sums.a = fmaf(ValueOf<kCodes>(ints_a, m.zeros != nullptr, zero.x, x_sum), scale.x * x_scale, sums.a);
-        sums.b = fmaf(ValueOf<kCodes>(ints_b, m.zeros != nullptr, zero.y, x_sum), scale.y * x_scale, sums.b);
       }
       if (group % s.groups_per_slice == 0) sums.EndSlice();
     }
@@ -176,13 +183,14 @@ __device__ __forceinline__ void FetchScales(const PackedMatrix& m, const DecodeS
 }
 
 template <bool kOne>
-__device__ __forceinline__ void FetchInput(const LinearTask& task, const DecodeShape& s, uint8_t* shared, float* scratch) {
+__device__ __forceinline__ void FetchInput(const LinearTask& task, const QuadBatch& norm, const DecodeShape& s, uint8_t* shared,
+                                           float* scratch) {
   float* x_scales = reinterpret_cast<float*>(shared + s.input_scales_offset);
   int32_t* x_sums = reinterpret_cast<int32_t*>(shared + s.input_sums_offset);
   if constexpr (kOne) {
     const PrepareTask& in = task.input;
     const float* x = in.x + (in.gather != nullptr ? in.gather[0] : 0) * in.stride;
-    PrepareRow(in, x, s.input_blocks, {reinterpret_cast<uint32_t*>(shared), 16, x_scales, x_sums, 1}, scratch);
+    PrepareRow(in, norm, x, s.input_blocks, {reinterpret_cast<uint32_t*>(shared), 16, x_scales, x_sums, 1}, scratch);
   } else {
     const PreparedInput& in = task.input.out;
     const uint4* from = reinterpret_cast<const uint4*>(in.codes);
@@ -214,7 +222,7 @@ __device__ __forceinline__ WarpPieces PiecesOf(const PackedMatrix& m, const Deco
 template <Codes kCodes, int kResults, Grouping kGrouping, bool kOne>
 __global__ void __launch_bounds__(kDecodeThreads, kOne ? 2 : 1)
     DecodeLinear(const __grid_constant__ LinearTask task, const __grid_constant__ DecodeShape s) {
-  constexpr int kAhead = kOne ? 6 : 4;  // pieces under way per warp
+  constexpr int kAhead = kOne ? 5 : 4;  // pieces under way per warp
   constexpr int kInputBytes = Piece<kCodes>::kBlocks * (kOne ? 64 : kChunkBytes);
   constexpr int kStep = kDecodeWarps * kPieceBytes;
   constexpr int kTokens = kOne ? 1 : kPanelTokens;
@@ -246,9 +254,11 @@ __global__ void __launch_bounds__(kDecodeThreads, kOne ? 2 : 1)
   FinishInput finish;
   const bool finishes = my_tile < s.tiles_per_round && first_tile + my_tile < last_tile && my_token < task.tokens;
   if (finishes) finish = LoadFinish(task.out, task.staging, first_tile + my_tile, g, my_token);
+  QuadBatch norm;
+  if constexpr (kOne) norm = LoadNorm(task.input);
   WaitForPrevious();
   if (finishes) LoadOld(finish, task.out, first_tile + my_tile, g, my_token);
-  FetchInput<kOne>(task, s, shared, scratch);
+  FetchInput<kOne>(task, norm, s, shared, scratch);
   __syncthreads();
 
   const int tile_ints = s.pieces_per_round * kResults * kResultInts<kOne>;

@@ -21,50 +21,51 @@ __device__ __forceinline__ float OverBlock(float value, float* scratch, Reduce r
   return reduce(lane < kPrepareWarps ? scratch[lane] : 0.0f);
 }
 
-/// Quads (four values) of a row that a thread holds in registers; longer rows are read again.
-inline constexpr int kHeldQuads = 4;
+/// Quads (four values) of a row that a thread works on at once, without a branch between them, so that their latencies
+/// overlap.
+inline constexpr int kQuads = 4;
 
-/// The thread's first quads of a row, zeros past its end.
-struct HeldRow {
-  float4 quads[kHeldQuads];
+/// Batch number `batch` of the thread's quads of a row, zeros past its end.
+struct QuadBatch {
+  float4 quads[kQuads];
 };
-__device__ __forceinline__ HeldRow LoadRow(const float* x, int cols) {
-  HeldRow row;
+__device__ __forceinline__ int QuadIndex(int batch, int j) { return threadIdx.x + (batch * kQuads + j) * kPrepareThreads; }
+__device__ __forceinline__ QuadBatch LoadQuads(const float* x, int cols, int batch) {
+  QuadBatch row;
 #pragma unroll
-  for (int j = 0; j < kHeldQuads; ++j) {
-    const int quad = threadIdx.x + j * kPrepareThreads;
+  for (int j = 0; j < kQuads; ++j) {
     row.quads[j] = {0, 0, 0, 0};
-    if (quad * 4 < cols) row.quads[j] = reinterpret_cast<const float4*>(x)[quad];
+    if (QuadIndex(batch, j) * 4 < cols) row.quads[j] = reinterpret_cast<const float4*>(x)[QuadIndex(batch, j)];
   }
   return row;
 }
+__device__ __forceinline__ int BatchesOf(int cols) { return (cols + 4 * kQuads * kPrepareThreads - 1) / (4 * kQuads * kPrepareThreads); }
 
-__device__ __forceinline__ float AddSquares(float4 v, float sum) {
-  return fmaf(v.x, v.x, fmaf(v.y, v.y, fmaf(v.z, v.z, fmaf(v.w, v.w, sum))));
+__device__ __forceinline__ float AddSquares(const QuadBatch& batch, float sum) {
+#pragma unroll
+  for (int j = 0; j < kQuads; ++j) {
+    const float4 v = batch.quads[j];
+    sum = fmaf(v.x, v.x, fmaf(v.y, v.y, fmaf(v.z, v.z, fmaf(v.w, v.w, sum))));
+  }
+  return sum;
 }
 
-__device__ __forceinline__ float InverseRms(const HeldRow& row, const float* x, int cols, float epsilon, float* scratch) {
-  float sum = 0;
-#pragma unroll
-  for (int j = 0; j < kHeldQuads; ++j) sum = AddSquares(row.quads[j], sum);
-  for (int quad = threadIdx.x + kHeldQuads * kPrepareThreads; quad * 4 < cols; quad += kPrepareThreads) {
-    sum = AddSquares(reinterpret_cast<const float4*>(x)[quad], sum);
-  }
+/// 1 / rms of a row whose first batch is there.
+__device__ __forceinline__ float InverseRms(const QuadBatch& first, const float* x, int cols, float epsilon, float* scratch) {
+  float sum = AddSquares(first, 0.0f);
+  for (int batch = 1; batch < BatchesOf(cols); ++batch) sum = AddSquares(LoadQuads(x, cols, batch), sum);
   sum = OverBlock(sum, scratch, [](float v) { return SumOver(v); });
   return 1.0f / sqrtf(sum / static_cast<float>(cols) + epsilon);
 }
 
-/// v normalised, where there is a norm.
-__device__ __forceinline__ float4 Normed(const PrepareTask& task, float4 v, float inverse, int quad) {
-  if (task.norm == nullptr || quad * 4 >= task.cols) return v;
-  const float4 w = reinterpret_cast<const float4*>(task.norm)[quad];
-  return {v.x * inverse * w.x, v.y * inverse * w.y, v.z * inverse * w.z, v.w * inverse * w.w};
-}
-
-/// The same of a quad that is not held.
-__device__ __forceinline__ float4 LoadNormed(const PrepareTask& task, const float* x, float inverse, int quad) {
-  if (quad * 4 >= task.cols) return {0, 0, 0, 0};
-  return Normed(task, reinterpret_cast<const float4*>(x)[quad], inverse, quad);
+__device__ __forceinline__ QuadBatch Normed(const QuadBatch& v, const QuadBatch& norm, float inverse) {
+  QuadBatch out;
+#pragma unroll
+  for (int j = 0; j < kQuads; ++j) {
+    const float4 x = v.quads[j], w = norm.quads[j];
+    out.quads[j] = {x.x * inverse * w.x, x.y * inverse * w.y, x.z * inverse * w.z, x.w * inverse * w.w};
+  }
+  return out;
 }
 
 __device__ __forceinline__ float LargestOf(float4 v) {
@@ -74,11 +75,6 @@ __device__ __forceinline__ float LargestOf(float4 v) {
 __device__ __forceinline__ uint32_t CodeOf(float x, float factor) {
   const int code = __float2int_rn(x * factor);
   return static_cast<uint32_t>(min(max(code, -127), 127)) & 255u;
-}
-
-__device__ __forceinline__ float MaxOverLanes(float x, int lanes) {
-  for (int offset = lanes / 2; offset > 0; offset /= 2) x = fmaxf(x, __shfl_xor_sync(~0u, x, offset));
-  return x;
 }
 
 /// Where the codes of a row go: `words` + block * block_words is the place of the 64 bytes of this row's block (16 bytes
@@ -91,58 +87,85 @@ struct PreparedRow {
   int step;
 };
 
-/// Quantises four values, of a group that lies within the warp or of a row whose largest value is known.
-__device__ __forceinline__ void QuantiseQuad(const PrepareTask& task, float4 v, int quad, int quads, float largest_of_row,
-                                             const PreparedRow& to) {
+/// Quantises the first kCount quads of a batch: groups lie within a warp's 32 quads, or `largest_of_row` is known.
+template <int kCount>
+__device__ __forceinline__ void QuantiseQuads(const PrepareTask& task, const QuadBatch& values, int batch, int quads,
+                                              float largest_of_row, const PreparedRow& to) {
   constexpr float kSmallest = 1e-30f;
   const bool whole = task.group == 0;
   const int shift = whole ? 5 : __ffs(task.group / 4) - 1, lanes = 1 << shift;  // that share a group
-  const float largest = whole ? largest_of_row : MaxOverLanes(fmaxf(task.floor, LargestOf(v)), lanes);
-  const bool zero = largest < kSmallest;
-  const float factor = zero ? 0.0f : 127.0f / largest;
-  const uint32_t word = CodeOf(v.x, factor) | CodeOf(v.y, factor) << 8 | CodeOf(v.z, factor) << 16 | CodeOf(v.w, factor) << 24;
-  const bool first = !whole && (quad & (lanes - 1)) == 0 && quad * 4 < task.cols;
-  if (first) to.scales[(quad >> shift) * to.step] = zero ? 0.0f : largest / 127.0f;
-  if (quad < quads) {
-    const int within = quad % 16;
-    to.words[quad / 16 * to.block_words + within % 4 * 4 + within / 4] = word;
+  float largest[kCount];
+#pragma unroll
+  for (int j = 0; j < kCount; ++j) largest[j] = whole ? largest_of_row : fmaxf(task.floor, LargestOf(values.quads[j]));
+  if (!whole) {
+#pragma unroll
+    for (int offset = 16; offset > 0; offset /= 2) {
+#pragma unroll
+      for (int j = 0; j < kCount; ++j) {
+        const float other = __shfl_xor_sync(~0u, largest[j], offset);
+        if (offset < lanes) largest[j] = fmaxf(largest[j], other);
+      }
+    }
   }
-  if (task.sums) {
-    int sum = __dp4a(static_cast<int>(word), 0x01010101, 0);
-    for (int offset = lanes / 2; offset > 0; offset /= 2) sum += __shfl_xor_sync(~0u, sum, offset);
-    if (first) to.sums[(quad >> shift) * to.step] = sum;
+#pragma unroll
+  for (int j = 0; j < kCount; ++j) {
+    const int quad = QuadIndex(batch, j);
+    const float4 v = values.quads[j];
+    const bool zero = largest[j] < kSmallest;
+    const float factor = zero ? 0.0f : 127.0f / largest[j];
+    const uint32_t word = CodeOf(v.x, factor) | CodeOf(v.y, factor) << 8 | CodeOf(v.z, factor) << 16 | CodeOf(v.w, factor) << 24;
+    const bool first = !whole && (quad & (lanes - 1)) == 0 && quad * 4 < task.cols;
+    if (first) to.scales[(quad >> shift) * to.step] = zero ? 0.0f : largest[j] / 127.0f;
+    if (quad < quads) to.words[quad / 16 * to.block_words + quad % 4 * 4 + quad % 16 / 4] = word;
+    if (task.sums) {
+      int sum = __dp4a(static_cast<int>(word), 0x01010101, 0);
+      for (int offset = lanes / 2; offset > 0; offset /= 2) sum += __shfl_xor_sync(~0u, sum, offset);
+      if (first) to.sums[(quad >> shift) * to.step] = sum;
+    }
   }
 }
 
+__device__ __forceinline__ void QuantiseBatch(const PrepareTask& task, const QuadBatch& values, int batch, int quads,
+                                              float largest_of_row, const PreparedRow& to) {
+  const int left = quads - batch * kQuads * kPrepareThreads;
+  if (left <= kPrepareThreads) return QuantiseQuads<1>(task, values, batch, quads, largest_of_row, to);
+  if (left <= 2 * kPrepareThreads) return QuantiseQuads<2>(task, values, batch, quads, largest_of_row, to);
+  QuantiseQuads<kQuads>(task, values, batch, quads, largest_of_row, to);
+}
+
+/// The norm's first batch: constant, so that it can be loaded before the kernels before this one have ended.
+__device__ __forceinline__ QuadBatch LoadNorm(const PrepareTask& task) {
+  return task.norm != nullptr ? LoadQuads(task.norm, task.cols, 0) : QuadBatch{};
+}
+
 /// Prepares one row of `blocks` blocks, zeros past its end. Ends without a barrier.
-__device__ __forceinline__ void PrepareRow(const PrepareTask& task, const float* x, int blocks, const PreparedRow& to,
-                                           float* scratch) {
-  const HeldRow row = LoadRow(x, task.cols);
-  const float inverse = task.norm != nullptr ? InverseRms(row, x, task.cols, task.epsilon, scratch) : 1.0f;
+__device__ __forceinline__ void PrepareRow(const PrepareTask& task, const QuadBatch& norm, const float* x, int blocks,
+                                           const PreparedRow& to, float* scratch) {
+  const int batches = BatchesOf(blocks * kBlockK), quads = blocks * (kBlockK / 4);
+  QuadBatch values = LoadQuads(x, task.cols, 0);
+  const bool normed = task.norm != nullptr;
+  const float inverse = normed ? InverseRms(values, x, task.cols, task.epsilon, scratch) : 1.0f;
+  if (normed) values = Normed(values, norm, inverse);
+  const auto later = [&](int batch) {
+    const QuadBatch v = LoadQuads(x, task.cols, batch);
+    return normed ? Normed(v, LoadQuads(task.norm, task.cols, batch), inverse) : v;
+  };
   float largest_of_row = task.floor;
   if (task.group == 0) {
     float largest = task.floor;
+    for (int batch = 0; batch < batches; ++batch) {
+      const QuadBatch v = batch == 0 ? values : later(batch);
 #pragma unroll
-    for (int j = 0; j < kHeldQuads; ++j) {
-      largest = fmaxf(largest, LargestOf(Normed(task, row.quads[j], inverse, threadIdx.x + j * kPrepareThreads)));
-    }
-    for (int quad = threadIdx.x + kHeldQuads * kPrepareThreads; quad * 4 < task.cols; quad += kPrepareThreads) {
-      largest = fmaxf(largest, LargestOf(LoadNormed(task, x, inverse, quad)));
+      for (int j = 0; j < kQuads; ++j) largest = fmaxf(largest, LargestOf(v.quads[j]));
     }
     largest_of_row = OverBlock(largest, scratch, [](float v) { return MaxOver(v); });
     if (threadIdx.x == 0) to.scales[0] = largest_of_row < 1e-30f ? 0.0f : largest_of_row / 127.0f;
   }
-  const int quads = blocks * (kBlockK / 4), first_of_warp = threadIdx.x / 32 * 32;
-#pragma unroll
-  for (int j = 0; j < kHeldQuads; ++j) {
-    if (first_of_warp + j * kPrepareThreads >= quads) return;
-    const int quad = threadIdx.x + j * kPrepareThreads;
-    QuantiseQuad(task, Normed(task, row.quads[j], inverse, quad), quad, quads, largest_of_row, to);
-  }
-#pragma unroll 2
-  for (int base = first_of_warp + kHeldQuads * kPrepareThreads; base < quads; base += kPrepareThreads) {
-    const int quad = base + threadIdx.x % 32;
-    QuantiseQuad(task, LoadNormed(task, x, inverse, quad), quad, quads, largest_of_row, to);
+  for (int batch = 0; batch < batches; ++batch) {
+    QuadBatch next;
+    if (batch + 1 < batches) next = later(batch + 1);
+    QuantiseBatch(task, values, batch, quads, largest_of_row, to);
+    values = next;
   }
 }
 
