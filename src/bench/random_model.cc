@@ -147,9 +147,9 @@ class Filler {
 
 /// A byte-level BPE without merges: the 256 bytes would do, the words beside them make up the vocabulary's size.
 std::string StandInTokenizer(int vocab) {
-  nlohmann::ordered_json words = nlohmann::ordered_json::object();
-  words["\xC4\x8A"] = 0;  // how byte-level vocabularies spell the newline, which llama.cpp wants to find
-  for (int id = 1; id < vocab; ++id) words[fmt::format("t{}", id)] = id;
+  nlohmann::ordered_json::object_t words;  // appended to as a list: a look-up for each word would take seconds
+  words.push_back({"\xC4\x8A", 0});  // how byte-level vocabularies spell the newline, which llama.cpp wants to find
+  for (int id = 1; id < vocab; ++id) words.push_back({fmt::format("t{}", id), id});
   const nlohmann::ordered_json end = {{"id", vocab - 1}, {"content", fmt::format("t{}", vocab - 1)}, {"special", true}};
   return nlohmann::ordered_json{
       {"version", "1.0"},
