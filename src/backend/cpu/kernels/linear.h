@@ -25,13 +25,16 @@ struct PlaneLines {
     for (int p = 0; p < kPlanes; ++p) sum = Dot<Lines::kSigned>(sum, codes[p], Broadcast4(x + 4 * p));
     return sum;
   }
+  /// The line of a tile that holds 4 k from the (4 * from)-th of group g on.
+  static inline const uint8_t* LineAt(const PackedMatrix& m, int64_t tile, int64_t g, int64_t from) {
+    return m.codes + (tile * m.blocks + g * LinesOfGroup(m) + from / kPlanes) * 64;
+  }
   /// `fours` times 4 k of a tile, from the (4 * from)-th of group g on, a multiple of kPlanes: a line of bytes for each,
   /// `stride` bytes apart. What is left of the last line is written too.
   static inline void Unpack(const PackedMatrix& m, int64_t tile, int64_t g, int64_t from, int64_t fours, uint8_t* to,
                             int64_t stride) {
-    const uint8_t* line = m.codes + (tile * m.blocks + g * LinesOfGroup(m) + from / kPlanes) * 64;
+    const uint8_t* line = LineAt(m, tile, g, from);
     for (; fours > 0; fours -= kPlanes) {
-      Prefetch(line + kPrefetchAhead);
       Line codes[kPlanes];
       Lines::Planes(LoadLine(line), codes);
       EDGELLM_UNROLL
@@ -70,17 +73,18 @@ struct Meaning {
   static constexpr bool kZeros = kHasZeros, kF16Scales = kHasF16Scales;
 };
 
+/// What a group's dot product begins with: minus that by which the codes' offset would raise it.
+template <typename Meaning>
+static inline I32x16 DotStart(int32_t x_sum) {
+  if constexpr (Meaning::kOffset != 0) return Set1I32(-Meaning::kOffset * x_sum);
+  return ZeroI32();
+}
+
 /// y + what one group adds to it (quant/activation.h).
 template <typename Meaning>
 static inline F32x16 AddGroup(F32x16 y, I32x16 dot, F32x16 scale, F32x16 minus_zero, int32_t x_sum, float x_scale) {
-  F32x16 value;
-  if constexpr (Meaning::kZeros) {
-    value = Fma(minus_zero, Set1(static_cast<float>(x_sum)), ToFloat(dot));
-  } else if constexpr (Meaning::kOffset != 0) {
-    value = ToFloat(SubI32(dot, Set1I32(Meaning::kOffset * x_sum)));
-  } else {
-    value = ToFloat(dot);
-  }
+  F32x16 value = ToFloat(dot);
+  if constexpr (Meaning::kZeros) value = Fma(minus_zero, Set1(static_cast<float>(x_sum)), value);
   return Fma(value, Mul(scale, Set1(x_scale)), y);
 }
 
@@ -98,6 +102,12 @@ static inline void StoreTile(F32x16 value, int64_t tile, int64_t token, const Li
   Store(y, value);
 }
 
+/// A part of group g of kTiles tiles, from its (4 * from)-th k on, becomes codes[k / 4][tile][row 16][4].
+template <typename Lines, int kTiles>
+static inline void UnpackPart(const PackedMatrix& m, int64_t tile, int64_t g, int64_t from, int64_t fours, uint8_t* part) {
+  for (int i = 0; i < kTiles; ++i) Lines::Unpack(m, tile + i, g, from, fours, part + i * 64, kTiles * 64);
+}
+
 /// One tile, one token: one stream of weights from end to end. Four chains of integer sums (which are exact, so that their
 /// number changes nothing) hide the dot product's latency.
 template <typename Lines, typename Meaning>
@@ -109,7 +119,7 @@ static inline void DecodeTile(const PackedMatrix& m, int64_t tile, const LinearI
   for (int64_t g = 0; g < m.groups; ++g) {
     I32x16 sums[kChains];
     EDGELLM_UNROLL
-    for (int c = 0; c < kChains; ++c) sums[c] = ZeroI32();
+    for (int c = 0; c < kChains; ++c) sums[c] = c == 0 ? DotStart<Meaning>(in.sums[g]) : ZeroI32();
     const int8_t* x = in.codes + g * m.group;
     int64_t left = g + 1 == m.groups ? m.blocks - g * group_lines : group_lines;
     for (; left >= kChains; left -= kChains) {
@@ -149,7 +159,6 @@ struct PartTask {
   int64_t fours;
   const int8_t* x;       // the panel's codes at the part's first k
   bool first, last;      // part of its group
-  bool first_group;
   F32x16 scales[kTileBlock], minus_zeros[kTileBlock];
   const int32_t* x_sums;  // [token of the panel], of the group
   const float* x_scales;
@@ -162,10 +171,19 @@ template <bool kSigned, typename Meaning, int kTiles, int kTokens>
 [[gnu::noinline]] static void DotPart(const PartTask& task, int token) {
   PanelSums& sums = *task.sums;
   I32x16 dots[kTiles][kTokens];
-  EDGELLM_UNROLL
-  for (int i = 0; i < kTiles; ++i) {
+  if (task.first) {
     EDGELLM_UNROLL
-    for (int t = 0; t < kTokens; ++t) dots[i][t] = task.first ? ZeroI32() : sums.dots[i][token + t];
+    for (int t = 0; t < kTokens; ++t) {
+      const I32x16 start = DotStart<Meaning>(task.x_sums[token + t]);
+      EDGELLM_UNROLL
+      for (int i = 0; i < kTiles; ++i) dots[i][t] = start;
+    }
+  } else {
+    EDGELLM_UNROLL
+    for (int i = 0; i < kTiles; ++i) {
+      EDGELLM_UNROLL
+      for (int t = 0; t < kTokens; ++t) dots[i][t] = sums.dots[i][token + t];
+    }
   }
   const uint8_t* part = task.part;
   const int8_t* x = task.x + 4 * token;
@@ -182,17 +200,21 @@ template <bool kSigned, typename Meaning, int kTiles, int kTokens>
     part += kTiles * 64;
     x += 4 * kPanelTokens;
   }
+  if (!task.last) {
+    EDGELLM_UNROLL
+    for (int i = 0; i < kTiles; ++i) {
+      EDGELLM_UNROLL
+      for (int t = 0; t < kTokens; ++t) sums.dots[i][token + t] = dots[i][t];
+    }
+    return;
+  }
   EDGELLM_UNROLL
   for (int i = 0; i < kTiles; ++i) {
     EDGELLM_UNROLL
     for (int t = 0; t < kTokens; ++t) {
-      if (!task.last) {
-        sums.dots[i][token + t] = dots[i][t];
-        continue;
-      }
-      const F32x16 y = task.first_group ? Set1(0.0f) : sums.rows[i][token + t];
-      sums.rows[i][token + t] = AddGroup<Meaning>(y, dots[i][t], task.scales[i], task.minus_zeros[i],
-                                                  task.x_sums[token + t], task.x_scales[token + t]);
+      F32x16& y = sums.rows[i][token + t];
+      y = AddGroup<Meaning>(y, dots[i][t], task.scales[i], task.minus_zeros[i], task.x_sums[token + t],
+                            task.x_scales[token + t]);
     }
   }
 }
@@ -209,6 +231,25 @@ static inline void DotPanel(const PartTask& task, int count) {
   for (; token < count; ++token) DotPart<kSigned, Meaning, kTiles, 1>(task, token);
 }
 
+/// What the panels have summed for kTiles tiles to its place.
+template <int kTiles>
+static inline void StorePanels(const PanelSums* sums, int64_t tile, int64_t tokens, const LinearOutput& to) {
+  const LinearOutput out = to;  // a copy that no store can change, so that it stays in registers
+  for (int64_t token = 0; token < tokens; ++token) {
+    const PanelSums& own = sums[token / kPanelTokens];
+    EDGELLM_UNROLL
+    for (int i = 0; i < kTiles; ++i) StoreTile(own.rows[i][token % kPanelTokens], tile + i, token, out);
+  }
+}
+
+/// Asks for the lines [first, last) of a part of kTiles tiles.
+template <typename Lines, int kTiles>
+static inline void PrefetchPart(const PackedMatrix& m, int64_t tile, int64_t g, int64_t from, int64_t first, int64_t last) {
+  for (int64_t l = first; l < last; ++l) {
+    for (int i = 0; i < kTiles; ++i) Prefetch(Lines::LineAt(m, tile + i, g, from + l * Lines::kPlanes));
+  }
+}
+
 /// kTiles tiles for all tokens, group by group: a part of the group is unpacked once and serves every panel of tokens. What
 /// the panels have summed waits in `scratch` meanwhile.
 template <typename Lines, typename Meaning, int kTiles>
@@ -217,6 +258,12 @@ static void PanelTiles(const PackedMatrix& m, int64_t tile, const LinearInput& i
   constexpr int64_t kFoursAtOnce = kPartFours / Lines::kPlanes * Lines::kPlanes;
   uint8_t* part = scratch;
   PanelSums* sums = reinterpret_cast<PanelSums*>(scratch + kPartFours * kTileBlock * 64);
+  const int64_t panels = (tokens + kPanelTokens - 1) / kPanelTokens;
+  for (int64_t panel = 0; panel < panels; ++panel) {
+    for (int i = 0; i < kTiles; ++i) {
+      for (int t = 0; t < kPanelTokens; ++t) sums[panel].rows[i][t] = Set1(0.0f);
+    }
+  }
   PartTask task;
   task.part = part;
   for (int64_t g = 0; g < m.groups; ++g) {
@@ -226,38 +273,42 @@ static void PanelTiles(const PackedMatrix& m, int64_t tile, const LinearInput& i
       task.scales[i] = LoadScales<Meaning::kF16Scales>(m.scales, (tile + i) * m.groups + g);
       task.minus_zeros[i] = LoadMinusZeros<Meaning>(m, (tile + i) * m.groups + g);
     }
-    task.first_group = g == 0;
     for (int64_t from = 0; from < group_fours; from += kFoursAtOnce) {
       const int64_t left_fours = group_fours - from;
       task.fours = left_fours < kFoursAtOnce ? left_fours : kFoursAtOnce;
-      for (int i = 0; i < kTiles; ++i) Lines::Unpack(m, tile + i, g, from, task.fours, part + i * 64, kTiles * 64);
+      UnpackPart<Lines, kTiles>(m, tile, g, from, task.fours, part);
       task.first = from == 0;
       task.last = task.fours == left_fours;
-      for (int64_t token = 0; token < tokens; token += kPanelTokens) {
-        const auto panel = static_cast<size_t>(token / kPanelTokens);
-        task.x = in.codes + panel * in.code_stride + (begin + 4 * from) * kPanelTokens;
-        task.x_sums = in.sums + panel * in.group_stride + g * kPanelTokens;
-        task.x_scales = in.scales + panel * in.group_stride + g * in.scale_step * kPanelTokens;
+      // The next part's lines are asked for a few at a time: all at once, they would wait for one another.
+      const int64_t lines = (task.fours + Lines::kPlanes - 1) / Lines::kPlanes;
+      const bool row_ends = task.last && g + 1 == m.groups;
+      const int64_t next_tile = row_ends ? tile + kTiles : tile, next_group = row_ends ? 0 : task.last ? g + 1 : g;
+      const int64_t next_from = task.last ? 0 : from + kFoursAtOnce;
+      for (int64_t panel = 0; panel < panels; ++panel) {
+        PrefetchPart<Lines, kTiles>(m, next_tile, next_group, next_from, panel * lines / panels, (panel + 1) * lines / panels);
+        task.x = in.codes + static_cast<size_t>(panel) * in.code_stride + (begin + 4 * from) * kPanelTokens;
+        task.x_sums = in.sums + static_cast<size_t>(panel) * in.group_stride + g * kPanelTokens;
+        task.x_scales = in.scales + static_cast<size_t>(panel) * in.group_stride + g * in.scale_step * kPanelTokens;
         task.sums = sums + panel;
-        const int64_t left = tokens - token;
+        const int64_t left = tokens - panel * kPanelTokens;
         DotPanel<Lines::kSigned, Meaning, kTiles>(task, left < kPanelTokens ? static_cast<int>(left) : kPanelTokens);
       }
     }
   }
-  for (int64_t token = 0; token < tokens; ++token) {
-    const PanelSums& own = sums[token / kPanelTokens];
-    for (int i = 0; i < kTiles; ++i) StoreTile(own.rows[i][token % kPanelTokens], tile + i, token, out);
-  }
+  StorePanels<kTiles>(sums, tile, tokens, out);
 }
 
+/// The tiles [first, last) for several tokens; `scratch`: LinearScratch(tokens) bytes.
 template <typename Lines, typename Meaning>
 static void PanelLayer(const PackedMatrix& m, int64_t first, int64_t last, const LinearInput& in, int64_t tokens,
-                       const LinearOutput& out, uint8_t* scratch) {
+                        const LinearOutput& out, uint8_t* scratch) {
   int64_t tile = first;
-  if constexpr (kTileBlock > 1) {
-    for (; tile + kTileBlock <= last; tile += kTileBlock) {
+  if constexpr (kTileBlock > 2) {
+    // The last four as two and two.
+    for (; last - tile >= kTileBlock && last - tile != kTileBlock + 1; tile += kTileBlock) {
       PanelTiles<Lines, Meaning, kTileBlock>(m, tile, in, tokens, out, scratch);
     }
+    for (; tile + 2 <= last; tile += 2) PanelTiles<Lines, Meaning, 2>(m, tile, in, tokens, out, scratch);
   }
   for (; tile < last; ++tile) PanelTiles<Lines, Meaning, 1>(m, tile, in, tokens, out, scratch);
 }

@@ -147,13 +147,13 @@ static void LookUpBlocks(const PackedMatrix& m, int64_t first_block, int64_t las
 struct TablesLines {
   static constexpr int kPlanes = 1;
   static constexpr bool kSigned = false;
+  static inline const uint8_t* LineAt(const PackedMatrix& m, int64_t tile, int64_t g, int64_t from) {
+    return TablesLine(m, tile / kTablesTiles, g * ((m.group + 3) / 4) + from);
+  }
   static inline void Unpack(const PackedMatrix& m, int64_t tile, int64_t g, int64_t from, int64_t fours, uint8_t* to,
                             int64_t stride) {
-    int64_t four = g * ((m.group + 3) / 4) + from;
-    for (const int64_t end = four + fours; four < end; ++four) {
-      const uint8_t* line = TablesLine(m, tile / kTablesTiles, four);
-      Prefetch(line + kPrefetchAhead);
-      StoreLine(to, SpreadCodes(LoadLine(line), static_cast<int>(tile % kTablesTiles)));
+    for (const int64_t end = from + fours; from < end; ++from) {
+      StoreLine(to, SpreadCodes(LoadLine(LineAt(m, tile, g, from)), static_cast<int>(tile % kTablesTiles)));
       to += stride;
     }
   }
