@@ -404,8 +404,8 @@ std::vector<double> ExpectedAttention(const Cache& cache, const float* query, in
 }
 
 TEST_P(EachKernels, AttentionIsAccurateAndEqualToScalarAndToRowsAlone) {
-  for (const auto& [rows, dim] :
-       std::vector<std::pair<size_t, int>>{{1, 8}, {2, 16}, {3, 24}, {4, 64}, {5, 32}, {7, 80}, {8, 128}}) {
+  for (const auto& [rows, dim] : std::vector<std::pair<size_t, int>>{
+           {1, 8}, {2, 16}, {3, 24}, {4, 64}, {5, 32}, {7, 80}, {8, 128}, {9, 40}, {12, 64}}) {
     for (int64_t context : {1, 15, 16, 17, 64, 70, 150}) {
       for (bool f16 : {false, true}) {
         const std::vector<float> queries = Random(rows * static_cast<size_t>(dim), 77);

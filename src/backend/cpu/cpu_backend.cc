@@ -124,9 +124,10 @@ class CpuBackend final : public Backend {
     });
   }
 
-  /// Consecutive tokens of one sequence, as many as attention takes at once.
+  /// Consecutive tokens of one sequence: about as many as attention takes at once, and so that their rows fill it.
   void FindBlocks() {
-    const int sharing = plan_.heads / plan_.kv_heads, most = std::max(1, kAttendRows / sharing);
+    const int sharing = plan_.heads / plan_.kv_heads;
+    const int most = std::lcm(sharing, kAttendRows) / sharing;
     blocks_.clear();
     for (int t = 0; t < static_cast<int>(batch_->tokens.size()); ++t) {
       const auto token = static_cast<size_t>(t);

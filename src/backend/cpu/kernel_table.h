@@ -84,7 +84,7 @@ struct LinearOutput {
 
 /// Queries that share a key/value head, and hence each key and value that is loaded: several heads of one token, of
 /// several consecutive tokens of a sequence, or both.
-inline constexpr int kAttendRows = 8;
+inline constexpr int kAttendRows = 12;
 /// Positions whose scores are made at once; one block after the other is weighed into the sums.
 inline constexpr int kAttendPositions = 64;
 

@@ -17,6 +17,8 @@ static constexpr int kInt8Offset = 0;
 
 // Of 16 registers 8 hold sums.
 static constexpr int kTileBlock = 1, kTokenBlock = 4;
+// How many F32x16 kernels may keep as sums: 12 of 16 registers, two each.
+static constexpr int kSumRegisters = 6;
 
 static inline F32x16 Set1(float value) { return {_mm256_set1_ps(value), _mm256_set1_ps(value)}; }
 static inline F32x16 Load(const float* from) { return {_mm256_loadu_ps(from), _mm256_loadu_ps(from + 8)}; }

@@ -18,6 +18,8 @@ static constexpr int kInt8Offset = 128;
 
 // Of 32 registers 24 hold sums: three tiles share each broadcast of activations, eight tokens each unpacked line.
 static constexpr int kTileBlock = 3, kTokenBlock = 8;
+// How many F32x16 kernels may keep as sums: 24 of 32 registers.
+static constexpr int kSumRegisters = 24;
 
 static inline F32x16 Set1(float value) { return {_mm512_set1_ps(value)}; }
 static inline F32x16 Load(const float* from) { return {_mm512_loadu_ps(from)}; }

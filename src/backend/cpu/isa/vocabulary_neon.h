@@ -18,6 +18,8 @@ static constexpr int kInt8Offset = 0;
 
 // Of 32 registers 16 hold sums.
 static constexpr int kTileBlock = 1, kTokenBlock = 4;
+// How many F32x16 kernels may keep as sums: 24 of 32 registers, four each.
+static constexpr int kSumRegisters = 6;
 
 #define EDGELLM_EACH_QUARTER(expression)                 \
   for (int i = 0; i < 4; ++i) result.v[i] = (expression); \

@@ -2,7 +2,7 @@
 // Included inside an instruction set's namespace; no includes here.
 //
 // A vocabulary gives: F32x16 (16 floats), I32x16 (16 int32), Line (64 bytes), Bf16 (a tag type for bfloat16 elements), the
-// functions below, kInt8Offset, kTileBlock and kTokenBlock. Fma is fused (one rounding) everywhere; reductions follow one fixed tree:
+// functions below, kInt8Offset, kTileBlock, kTokenBlock and kSumRegisters. Fma is fused (one rounding) everywhere; reductions follow one fixed tree:
 // lanes i and i+8, then i and i+4, then i and i+2, then 0 and 1.
 
 struct F32x16 {
@@ -22,6 +22,8 @@ static constexpr int kInt8Offset = 0;
 
 // How many tiles and tokens are worked on at once: as many sums as stay in registers.
 static constexpr int kTileBlock = 1, kTokenBlock = 4;
+// How many F32x16 kernels may keep as sums: as NEON has.
+static constexpr int kSumRegisters = 6;
 
 #define EDGELLM_EACH_LANE(expression)                     \
   for (int i = 0; i < 16; ++i) result.lane[i] = expression; \
