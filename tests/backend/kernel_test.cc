@@ -98,8 +98,9 @@ struct Input {
 
   Input(const KernelTable& kernels, const PackedMatrix& m, const WeightFormat& format, const std::vector<float>& x,
         size_t x_stride, int64_t tokens) {
-    const int64_t interleave = tokens == 1 ? 1 : kPanelTokens, panels = (tokens + interleave - 1) / interleave;
-    const size_t code_stride = static_cast<size_t>((RoundUp(m.cols, kCodePadding) + kCodeSlack) * interleave);
+    const int64_t interleave = tokens == 1 ? 1 : kernels.panel_tokens, panels = (tokens + interleave - 1) / interleave;
+    const int64_t padding = std::max<int64_t>(kCodePadding, kernels.panel_chunk);
+    const size_t code_stride = static_cast<size_t>((RoundUp(m.cols, padding) + kCodeSlack) * interleave);
     const size_t group_stride = static_cast<size_t>((m.groups + 1) * interleave);
     codes.resize(static_cast<size_t>(panels) * code_stride, 99);  // what lies past the end must not count
     scales.resize(static_cast<size_t>(panels) * group_stride);
@@ -113,8 +114,8 @@ struct Input {
     for (int64_t t = 0; t < tokens; ++t) {
       const auto panel = static_cast<size_t>(t / interleave), within = static_cast<size_t>(t % interleave);
       kernels.quantize(x.data() + static_cast<size_t>(t) * x_stride, m.cols, group, sum_group, floor, interleave,
-                       codes.data() + panel * code_stride + within * 4, scales.data() + panel * group_stride + within,
-                       sums.data() + panel * group_stride + within);
+                       codes.data() + panel * code_stride + within * static_cast<size_t>(kernels.panel_chunk),
+                       scales.data() + panel * group_stride + within, sums.data() + panel * group_stride + within);
     }
     if (m.packing != Packing::kTernaryTables || tokens > 1) return;
     const int64_t fours = (m.cols + 3) / 4;

@@ -102,7 +102,7 @@ class Binder {
   }
 
   void MakeForm(InputBuffers& buffers, int64_t tokens) {
-    const auto count = static_cast<size_t>(RoundUp(tokens, kPanelTokens));
+    const auto count = static_cast<size_t>(RoundUp(tokens, kMostPanelTokens));
     buffers.forms.push_back({Allocate<int8_t>(count * bound_.code_stride), Allocate<float>(count * bound_.group_stride),
                              Allocate<int32_t>(count * bound_.group_stride)});
   }

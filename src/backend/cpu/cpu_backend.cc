@@ -180,13 +180,16 @@ class CpuBackend final : public Backend {
         const InputForm& form = input.forms[f];
         const InputBuffers::Quantised& to = buffers.forms[f];
         kernels_.quantize(values, input.cols, form.group, form.sum_group, form.floor, interleave,
-                          to.codes + panel * bound_.code_stride * static_cast<size_t>(interleave) + within * 4,
+                          to.codes + panel * bound_.code_stride * static_cast<size_t>(interleave) +
+                              within * static_cast<size_t>(kernels_.panel_chunk),
                           to.scales + group_at, to.sums + group_at);
       }
     }
   }
 
-  int64_t InterleaveOf(const Preparation& input) const { return RowsOf(input.logit_rows) == 1 ? 1 : kPanelTokens; }
+  int64_t InterleaveOf(const Preparation& input) const {
+    return RowsOf(input.logit_rows) == 1 ? 1 : kernels_.panel_tokens;
+  }
 
   /// To be called by every worker: after it, the returned buffers hold the phase's input.
   const InputBuffers& Prepare(const Preparation& input, int worker) {

@@ -18,8 +18,8 @@ namespace edgellm::cpu {
 /// Rows of a matrix that are computed together: one per vector lane. Buffers of floats are padded to this many with
 /// zeros.
 inline constexpr int kLanes = 16;
-/// Tokens whose activation codes lie side by side, so that a block of them is read along one stream.
-inline constexpr int kPanelTokens = 8;
+/// The most that KernelTable::panel_tokens is.
+inline constexpr int kMostPanelTokens = 16;
 /// Activation codes are padded with zeros to a multiple of this many: the most values of a row in one 64-byte line.
 inline constexpr int kCodePadding = 16;
 
@@ -59,8 +59,9 @@ struct PackedMatrix {
 };
 
 /// The activations that a linear layer reads. For float packings rows of floats, one per token. For integer packings
-/// codes in panels of `interleave` tokens: codes[panel][k / 4][token of the panel][4], scales and sums
-/// [panel][group][token of the panel]. One token alone has interleave 1, any other number kPanelTokens.
+/// codes in panels of `interleave` tokens: codes[panel][k / chunk][token of the panel][chunk], scales and sums
+/// [panel][group][token of the panel]; what follows a token's last code up to a multiple of `chunk` counts nothing. One token
+/// alone has interleave 1, any other number KernelTable::panel_tokens.
 struct LinearInput {
   const float* values;  // [token][value_stride]
   size_t value_stride;
@@ -104,6 +105,9 @@ struct AttendTask {
 
 struct KernelTable {
   const char* name;
+  /// Tokens whose activation codes lie side by side, so that a block of them is read along one stream; and how many codes of
+  /// one lie together (`chunk` of LinearInput).
+  int64_t panel_tokens, panel_chunk;
   /// `scratch`: linear_scratch(tokens) bytes at a 64-byte boundary, of the calling worker alone.
   void (*linear)(const PackedMatrix& matrix, int64_t first_tile, int64_t last_tile, const LinearInput& in,
                  int64_t tokens, const LinearOutput& out, uint8_t* scratch);

@@ -19,12 +19,13 @@ inline int32x4_t DotTernaryQuarter(int32x4_t sum, const int8x16_t* a, const int8
 }
 
 #include "backend/cpu/isa/vocabulary_neon.h"
-#include "backend/cpu/kernels/elementwise.h"
-#include "backend/cpu/kernels/attention.h"
 #include "backend/cpu/kernels/linear.h"
+#include "backend/cpu/kernels/panels.h"
 #include "backend/cpu/kernels/ternary.h"
 #include "backend/cpu/kernels/ternary_tables.h"
 #include "backend/cpu/kernels/linear_layer.h"
+#include "backend/cpu/kernels/elementwise.h"
+#include "backend/cpu/kernels/attention.h"
 #include "backend/cpu/kernels/table.h"
 
 }  // namespace

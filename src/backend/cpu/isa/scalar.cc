@@ -7,12 +7,13 @@ namespace {
 constexpr const char* kName = "scalar";
 
 #include "backend/cpu/isa/vocabulary_scalar.h"
-#include "backend/cpu/kernels/elementwise.h"
-#include "backend/cpu/kernels/attention.h"
 #include "backend/cpu/kernels/linear.h"
+#include "backend/cpu/kernels/panels.h"
 #include "backend/cpu/kernels/ternary.h"
 #include "backend/cpu/kernels/ternary_tables.h"
 #include "backend/cpu/kernels/linear_layer.h"
+#include "backend/cpu/kernels/elementwise.h"
+#include "backend/cpu/kernels/attention.h"
 #include "backend/cpu/kernels/table.h"
 
 }  // namespace

@@ -56,11 +56,15 @@ static void Quantize(const float* x, int64_t n, int64_t group, int64_t sum_group
       }
       if (interleave == 1) {
         StoreCodes(codes + i, rounded);
-        continue;
+      } else if constexpr (kPanelChunk >= kLanes) {
+        StoreCodes(codes + i / kPanelChunk * kPanelChunk * interleave + i % kPanelChunk, rounded);
+      } else {
+        alignas(16) int8_t sixteen[kLanes];
+        StoreCodes(sixteen, rounded);
+        for (int q = 0; q < kLanes; q += kPanelChunk) {
+          __builtin_memcpy(codes + (i + q) * interleave, sixteen + q, kPanelChunk);
+        }
       }
-      alignas(16) int8_t sixteen[kLanes];
-      StoreCodes(sixteen, rounded);
-      for (int q = 0; q < kLanes; q += 4) __builtin_memcpy(codes + (i + q) * interleave, sixteen + q, 4);
     }
   }
 }

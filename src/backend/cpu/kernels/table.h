@@ -1,5 +1,6 @@
 // The table that an instruction set's translation unit exports. Included inside its namespace, after the kernels.
 
 static const KernelTable kTable = {
-    kName, LinearLayer, LinearScratch, Quantize, BuildTables, RmsNorm, Gate, Rotate, StoreKey, StoreValue, Attend,
+    kName,   kPanelTokens, kPanelChunk, LinearLayer, PromptScratch, Quantize, BuildTables,
+    RmsNorm, Gate,         Rotate,      StoreKey,    StoreValue,    Attend,
 };

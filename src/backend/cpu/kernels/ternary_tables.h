@@ -1,7 +1,7 @@
 // Ternary weights by look-up tables: what a pair of a token's activations can sum up to, nine values, is computed once and then
 // looked up for every row instead of multiplied (Wei et al., "T-MAC", 2024, arXiv 2407.00088). T-MAC rounds its tables to
 // bytes; these are whole, in two bytes, so that the sums are exact. One token only: prompts unpack the codes and take the
-// integer dot product. Included inside an instruction set's namespace, after linear.h; no includes here.
+// integer dot product. Included inside an instruction set's namespace, after linear.h and panels.h or matrix_tiles.h; no includes here.
 
 /// Two codes c0 | c1 << 2 (0 to 2 each) name an entry v = (c0 - 1) * x0 + (c1 - 1) * x1 + kTableBias, 1 to 509, which two tables
 /// hold as v % 128 and v / 128. Four k have 64 bytes: low and high entries of the first pair, then of the second.
@@ -161,7 +161,7 @@ struct TablesLines {
 
 static void TablesLayer(const PackedMatrix& m, int64_t first, int64_t last, const LinearInput& in, int64_t tokens,
                         const LinearOutput& out, uint8_t* scratch) {
-  if (in.interleave != 1) return PanelLayer<TablesLines, Meaning<1, false, false>>(m, first, last, in, tokens, out, scratch);
+  if (in.interleave != 1) return PromptLayer<TablesLines, Meaning<1, false, false>>(m, first, last, in, tokens, out, scratch);
   const int64_t last_block = (last + kTablesTiles - 1) / kTablesTiles;
   for (int64_t block = first / kTablesTiles; block < last_block; block += kTableBlocks) {
     const int64_t end = last_block - block < kTableBlocks ? last_block : block + kTableBlocks;
