@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 
-OBJECTS = {"scalar.cc.o", "avx2.cc.o", "avx512.cc.o", "avx512_vbmi.cc.o", "neon.cc.o", "neon_dotprod.cc.o"}
+OBJECTS = {"scalar.cc.o", "avx2.cc.o", "avx512.cc.o", "avx512_vbmi.cc.o", "amx.cc.o", "neon.cc.o", "neon_dotprod.cc.o"}
 # nm -A: archive:object:address type name
 LINE = re.compile(r"^[^:]*:([^:]+):\s*[0-9a-f]*\s+(\S)\s+(.*)$")
 

@@ -16,6 +16,9 @@
 #include "quant/codec.h"
 
 namespace edgellm::cpu {
+namespace emulated_tiles {
+const KernelTable& Kernels();
+}
 namespace {
 
 std::vector<float> Random(size_t count, unsigned seed, float deviation = 1.0f) {
@@ -167,7 +170,7 @@ TEST_P(EachKernels, LinearEqualsTheDefinitionToTheBit) {
       const Stored stored = Store(format, rows, cols, seed++);
       std::vector<float> bias = Random(static_cast<size_t>(RoundUp(rows, kLanes)), seed++);
       const auto x_stride = static_cast<size_t>(RoundUp(cols, kLanes));
-      for (int64_t tokens : {1, 2, 3, 8, 23}) {
+      for (int64_t tokens : {1, 2, 3, 8, 23, 39}) {
         std::vector<float> x(x_stride * static_cast<size_t>(tokens)), expected;
         for (size_t t = 0; t < static_cast<size_t>(tokens); ++t) {
           const std::vector<float> values = Random(static_cast<size_t>(cols), seed++, 0.1f + static_cast<float>(t));
@@ -431,7 +434,14 @@ TEST_P(EachKernels, AttentionIsAccurateAndEqualToScalarAndToRowsAlone) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Cpu, EachKernels, testing::ValuesIn(UsableKernels()), [](const auto& parameter) {
+/// Those of this machine, and tile registers where there are none.
+std::vector<const KernelTable*> TestedKernels() {
+  std::vector<const KernelTable*> kernels = UsableKernels();
+  kernels.push_back(&emulated_tiles::Kernels());
+  return kernels;
+}
+
+INSTANTIATE_TEST_SUITE_P(Cpu, EachKernels, testing::ValuesIn(TestedKernels()), [](const auto& parameter) {
   std::string name = parameter.param->name;
   std::replace(name.begin(), name.end(), '-', '_');
   return name;

@@ -7,6 +7,8 @@
 #include <sys/auxv.h>
 #elif defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 namespace edgellm::cpu {
@@ -22,6 +24,9 @@ namespace avx512 {
 const KernelTable& Kernels();
 }
 namespace avx512_vbmi {
+const KernelTable& Kernels();
+}
+namespace amx {
 const KernelTable& Kernels();
 }
 #elif defined(__aarch64__)
@@ -41,6 +46,23 @@ static bool HasF16c() {
 }
 #endif
 
+#if defined(__x86_64__)
+/// Whether there are tiles of bytes, and the system keeps them for this process: it wants to be asked first (Linux,
+/// Documentation/arch/x86/xstate.rst), before any thread uses them.
+static bool AskForTiles() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  constexpr unsigned kSystemSaves = 1u << 27, kTiles = 1u << 24, kTilesOfBytes = 1u << 25, kTileState = 3u << 17;
+  if (__get_cpuid(1, &eax, &ebx, &ecx, &edx) == 0 || (ecx & kSystemSaves) == 0) return false;
+  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) return false;
+  if ((edx & kTiles) == 0 || (edx & kTilesOfBytes) == 0) return false;
+  unsigned low = 0, high = 0;
+  asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  if ((low & kTileState) != kTileState) return false;
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+#endif
+
 std::vector<const KernelTable*> UsableKernels() {
   std::vector<const KernelTable*> usable;
 #if defined(__x86_64__)
@@ -48,7 +70,9 @@ std::vector<const KernelTable*> UsableKernels() {
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
                       __builtin_cpu_supports("avx512vnni");
-  if (avx512 && __builtin_cpu_supports("avx512vbmi")) usable.push_back(&avx512_vbmi::Kernels());
+  const bool avx512_vbmi = avx512 && __builtin_cpu_supports("avx512vbmi");
+  if (avx512_vbmi && AskForTiles()) usable.push_back(&amx::Kernels());
+  if (avx512_vbmi) usable.push_back(&avx512_vbmi::Kernels());
   if (avx512) usable.push_back(&avx512::Kernels());
   if (avx2) usable.push_back(&avx2::Kernels());
 #elif defined(__aarch64__)
