@@ -164,12 +164,48 @@ TEST(WorkerPool, EveryWorkerPassesEveryBarrierTogether) {
       pool.Run([&](int worker) {
         for (int phase = 1; phase <= 20; ++phase) {
           ++counts[static_cast<size_t>(worker)];
-          pool.Barrier();
+          pool.Barrier(worker);
           for (int count : counts) EXPECT_EQ(count, run * 20 + phase);
-          pool.Barrier();
+          pool.Barrier(worker);
         }
       });
     }
+  }
+}
+
+TEST(WorkerPool, SteadyRunsLeaveOutWhoKeepsTheOthersWaiting) {
+  for (const int late : {0, 1}) {  // the caller, and another thread
+    WorkerPool pool(3);
+    std::thread::id late_thread;
+    pool.Run([&](int worker) {
+      if (worker == late) late_thread = std::this_thread::get_id();
+    });
+    std::atomic<bool> is_late = true;
+    std::atomic<int> workers = 0, sum = 0;
+    const std::function<void(int)> work = [&](int worker) {
+      if (worker == 0) workers = pool.size();
+      for (int phase = 0; phase < 3; ++phase) {
+        if (is_late && std::this_thread::get_id() == late_thread) {
+          std::this_thread::sleep_for(std::chrono::milliseconds(4));
+        }
+        const Slice slice = SliceOf(100, worker, pool.size());
+        sum += static_cast<int>(slice.last - slice.first);
+        pool.Barrier(worker);
+      }
+    };
+    const auto runs_until = [&](int count) {
+      for (int run = 0; run < 100000; ++run) {
+        sum = 0;
+        pool.RunSteady(work);
+        if (sum != 300) return false;
+        if (workers == count) return true;
+      }
+      return false;
+    };
+    EXPECT_TRUE(runs_until(2)) << late;
+    is_late = false;
+    EXPECT_TRUE(runs_until(3)) << late;
+    EXPECT_EQ(pool.size(), 3);
   }
 }
 

@@ -102,7 +102,7 @@ void RunPhase(const TrialPhase& phase, TrialInput& input, const KernelTable& ker
   if (phase.matrices.front().packing == Packing::kTernaryTables) {
     const auto [first, last] = SliceOf((phase.cols + 3) / 4, worker, workers.size());
     kernels.build_tables(input.codes.as<int8_t>(), first, last, input.tables.as<uint8_t>());
-    workers.Barrier();
+    workers.Barrier(worker);
   }
   float* out = input.out.as<float>();
   for (const PackedMatrix& matrix : phase.matrices) {
@@ -110,7 +110,7 @@ void RunPhase(const TrialPhase& phase, TrialInput& input, const KernelTable& ker
     kernels.linear(matrix, share.first, share.last, input.Linear(), 1, {out, 0, nullptr, false}, nullptr);
     out += matrix.tiles * kLanes;
   }
-  workers.Barrier();
+  workers.Barrier(worker);
 }
 
 }  // namespace
@@ -154,7 +154,7 @@ double TernarySeconds(std::span<const TernaryPhase> phases, Packing packing, con
   }
   Clock::time_point start, end;
   workers.Run([&](int worker) {
-    workers.Barrier();  // all are awake
+    workers.Barrier(worker);  // all are awake
     if (worker == 0) start = Clock::now();
     for (int pass = 0; pass < passes; ++pass) {
       for (const TrialPhase& phase : trial) RunPhase(phase, input, kernels, workers, worker);

@@ -50,7 +50,7 @@ class CpuBackend final : public Backend {
   void Forward(const Batch& batch) override {
     batch_ = &batch;
     FindBlocks();
-    workers_.Run(walk_);
+    workers_.RunSteady(walk_);
     sampled_rows_ = batch.sampling.size();
     batch_ = nullptr;
   }
@@ -147,7 +147,7 @@ class CpuBackend final : public Backend {
     auto started = timing ? Clock::now() : Clock::time_point();
     for (size_t i = 0; i < bound_.phases.size(); ++i) {
       std::visit([&](const auto& p) { Run(p, worker); }, bound_.phases[i]);
-      workers_.Barrier();
+      workers_.Barrier(worker);
       if (!timing) continue;
       const auto now = Clock::now();
       times_->nanoseconds[static_cast<size_t>(bound_.kinds[i])] += (now - started) / std::chrono::nanoseconds(1);
@@ -202,7 +202,7 @@ class CpuBackend final : public Backend {
     }
     const auto [first, last] = SliceOf(rows, worker, workers_.size());
     PrepareRows(input, bound_.shared_input, first, last);
-    workers_.Barrier();
+    workers_.Barrier(worker);
     return bound_.shared_input;
   }
 
@@ -215,7 +215,7 @@ class CpuBackend final : public Backend {
       kernels_.build_tables(own.forms[f].codes, first, last, bound_.tables[f]);
       built = true;
     }
-    if (built) workers_.Barrier();
+    if (built) workers_.Barrier(worker);
   }
 
   /// The tiles [first, last) of one linear layer.
@@ -370,7 +370,8 @@ class CpuBackend final : public Backend {
   }
 
   void Run(const SamplePhase&, int worker) {
-    const size_t rows = batch_->sampling.size(), crew = samplers_.size();
+    const size_t rows = batch_->sampling.size();
+    const size_t crew = std::min(samplers_.size(), static_cast<size_t>(workers_.size()));
     if (static_cast<size_t>(worker) >= crew) return;
     for (size_t row = static_cast<size_t>(worker); row < rows; row += crew) {
       sampled_[row] =
