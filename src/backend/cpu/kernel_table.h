@@ -60,8 +60,8 @@ struct PackedMatrix {
 
 /// The activations that a linear layer reads. For float packings rows of floats, one per token. For integer packings
 /// codes in panels of `interleave` tokens: codes[panel][k / chunk][token of the panel][chunk], scales and sums
-/// [panel][group][token of the panel]; what follows a token's last code up to a multiple of `chunk` counts nothing. One token
-/// alone has interleave 1, any other number KernelTable::panel_tokens.
+/// [panel][group][token of the panel]; what follows a token's last code up to a multiple of `chunk` counts nothing. One
+/// token alone has interleave 1, any other number KernelTable::panel_tokens.
 struct LinearInput {
   const float* values;  // [token][value_stride]
   size_t value_stride;
@@ -105,8 +105,8 @@ struct AttendTask {
 
 struct KernelTable {
   const char* name;
-  /// Tokens whose activation codes lie side by side, so that a block of them is read along one stream; and how many codes of
-  /// one lie together (`chunk` of LinearInput).
+  /// Tokens whose activation codes lie side by side, so that a block of them is read along one stream; and how many
+  /// codes of one lie together (`chunk` of LinearInput).
   int64_t panel_tokens, panel_chunk;
   /// `scratch`: linear_scratch(tokens) bytes at a 64-byte boundary, of the calling worker alone.
   void (*linear)(const PackedMatrix& matrix, int64_t first_tile, int64_t last_tile, const LinearInput& in,
