@@ -24,10 +24,12 @@ namespace fs = std::filesystem;
 
 void AddBackendOptions(CLI::App& verb, BackendArguments* arguments) {
   verb.add_option("--backend", arguments->backend, "auto, cpu, cuda or reference")->capture_default_str();
-  verb.add_option("--isa", arguments->isa,
-                  "CPU instruction set (scalar, avx2, avx512, avx512-vbmi, neon, neon-dotprod); default: the best");
-  verb.add_option("--ternary", arguments->ternary,
-                  "how the CPU multiplies ternary weights (dot, tables, dense); default: the fastest, measured at load");
+  verb.add_option(
+      "--isa", arguments->isa,
+      "CPU instruction set (scalar, avx2, avx512, avx512-vbmi, amx, neon, neon-dotprod); default: the best");
+  verb.add_option(
+      "--ternary", arguments->ternary,
+      "how the CPU multiplies ternary weights (dot, tables, dense); default: the fastest, measured at load");
   verb.add_option("--threads", arguments->threads, "CPU threads; default: one per core")
       ->check(CLI::Range(0, 4096).description(""));
   verb.add_flag("--realtime", arguments->realtime,

@@ -28,8 +28,8 @@ struct BackendLimits {
 
 struct BackendOptions {
   int threads = 0;  // CPU workers; 0: one per core that this process may use
-  std::string isa;  // CPU instruction set by name ("scalar", "avx2", "avx512", "avx512-vbmi", "neon", "neon-dotprod");
-                    // empty: the best
+  std::string isa;  // CPU instruction set by name ("scalar", "avx2", "avx512", "avx512-vbmi", "amx", "neon",
+                    // "neon-dotprod"); empty: the best
   std::string
       ternary;  // how the CPU multiplies ternary weights ("dot", "tables", "dense"); empty: what is fastest here
 };
