@@ -396,7 +396,9 @@ class Binder {
     if (attend_partial_ == nullptr) {
       const size_t rows = size_t{kAttendTokens} * static_cast<size_t>(plan_.heads);
       const size_t splits = task.splits > 1 ? static_cast<size_t>(task.splits) : 0;
-      attend_partial_ = Allocate<float>(std::max<size_t>(1, rows * splits * static_cast<size_t>(plan_.head_dim + 2)));
+      // Kernels keep rows of the padded size.
+      const auto row_floats = static_cast<size_t>(task.cache.dim + 2);
+      attend_partial_ = Allocate<float>(std::max<size_t>(1, rows * splits * row_floats));
       arrived_ = Allocate<uint32_t>(size_t{kAttendTokens} * static_cast<size_t>(plan_.kv_heads));
     }
     task.partial = attend_partial_;

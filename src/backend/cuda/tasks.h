@@ -161,7 +161,7 @@ struct AttendTask {
   LayerCache cache;
   Staging staging;
   int splits;              // blocks along the context, for the longest sequence
-  float* partial;          // [token of a launch][kv_head][split][query head of it][head_dim + 2]
+  float* partial;          // [token of a launch][kv_head][split][query head of it][cache.dim + 2]
   uint32_t* arrived;       // [token of a launch][kv_head], zero between launches
   int first_token;         // of the launch
 };
