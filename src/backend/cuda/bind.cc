@@ -150,22 +150,17 @@ class Binder {
   }
   const float* BindVector(MaybeWeight id) { return id ? BindVector(*id) : nullptr; }
 
-  const uint8_t* UploadPlane(const std::byte* from, size_t bytes) {
+  static const uint8_t* UploadPlane(const std::byte* from, size_t bytes, std::vector<DeviceBuffer>* memory) {
     if (from == nullptr || bytes == 0) return nullptr;
-    auto* to = Allocate<uint8_t>(bytes);
+    memory->emplace_back(bytes);
+    auto* to = memory->back().as<uint8_t>();
     Check(cudaMemcpy(to, from, bytes, cudaMemcpyHostToDevice), "copying weights to the device");
     return to;
   }
 
-  /// The canonical planes in the order of rows, in memory that is given back when the matrix is packed.
-  PackSource Stage(const WeightView& view, std::vector<DeviceBuffer>* staged) {
-    const auto plane = [&](const std::byte* from, size_t bytes) -> const uint8_t* {
-      if (from == nullptr || bytes == 0) return nullptr;
-      staged->emplace_back(bytes);
-      auto* to = staged->back().as<uint8_t>();
-      Check(cudaMemcpy(to, from, bytes, cudaMemcpyHostToDevice), "copying weights to the device");
-      return to;
-    };
+  /// A matrix's canonical planes, in `memory`.
+  static PackSource UploadPlanes(const WeightView& view, std::vector<DeviceBuffer>* memory) {
+    const auto plane = [&](const std::byte* from, size_t bytes) { return UploadPlane(from, bytes, memory); };
     const auto rows = static_cast<size_t>(view.rows), groups = static_cast<size_t>(view.format.Groups(view.cols));
     return {plane(view.codes, rows * view.format.RowBytes(view.cols)),
             plane(view.scales, rows * groups * view.format.ScaleBytes()), plane(view.zeros, rows * groups * 2),
@@ -193,12 +188,11 @@ class Binder {
     m.bytes = codes + scales + (first.format.zero_point ? scales : 0);
     bound_.weight_bytes += m.bytes;
     PackTask task{};
-    std::vector<DeviceBuffer> staged;
-    for (WeightId id : ids) task.sources[task.count++] = Stage(View(id), &staged);
+    std::vector<DeviceBuffer> staged;  // given back once the matrix is packed
+    for (WeightId id : ids) task.sources[task.count++] = UploadPlanes(View(id), &staged);
     task.order = order;
     task.half = plan_.head_dim / 2;
     task.row_bytes = static_cast<int>(first.format.RowBytes(first.cols));
-    task.scale_bytes = static_cast<int>(first.format.ScaleBytes());
     task.to = m;
     LaunchPack(task, stream_);
     Check(cudaStreamSynchronize(stream_), "packing weights");
@@ -262,7 +256,7 @@ class Binder {
     LinearPart part{};
     if (view.format.is_float()) {
       EDGELLM_CHECK(linears.size() == 1, "float matrices are not joined");
-      part.floats = {UploadPlane(view.codes, static_cast<size_t>(view.rows) * view.format.RowBytes(view.cols)),
+      part.floats = {UploadPlanes(view, &bound_.memory).codes,
                      static_cast<int>(view.format.kind),
                      static_cast<int>(view.rows),
                      static_cast<int>(view.cols),
@@ -307,14 +301,14 @@ class Binder {
 
   void Bind(const Embed& step) {
     const WeightView& view = View(step.table);
-    const auto rows = static_cast<size_t>(view.rows), groups = static_cast<size_t>(view.format.Groups(view.cols));
+    const PackSource planes = UploadPlanes(view, &bound_.memory);
     EmbedTask task{};
-    task.codes = UploadPlane(view.codes, rows * view.format.RowBytes(view.cols));
-    task.scales = UploadPlane(view.scales, rows * groups * view.format.ScaleBytes());
-    task.zeros = UploadPlane(view.zeros, rows * groups * 2);
+    task.codes = planes.codes;
+    task.scales = planes.scales;
+    task.zeros = planes.zeros;
     task.kind = static_cast<int>(view.format.kind);
     task.group = static_cast<int>(view.format.GroupSize(view.cols));
-    task.groups = static_cast<int>(groups);
+    task.groups = static_cast<int>(view.format.Groups(view.cols));
     task.row_bytes = static_cast<int>(view.format.RowBytes(view.cols));
     task.cols = static_cast<int>(view.cols);
     task.residual = residual_.values;

@@ -193,7 +193,7 @@ struct PackTask {
   int count;
   RowOrder order;
   int half;        // kRotaryPairs: head_dim / 2
-  int row_bytes, scale_bytes;
+  int row_bytes;
   PackedMatrix to;  // data, scales and zeros writable
 };
 void LaunchPack(const PackTask& task, cudaStream_t stream);

@@ -138,7 +138,6 @@ class CudaLinear : public testing::TestWithParam<WeightFormat> {
     pack.order = RowOrder::kPlain;
     pack.half = 1;
     pack.row_bytes = static_cast<int>(w.format.RowBytes(w.cols));
-    pack.scale_bytes = static_cast<int>(w.format.ScaleBytes());
     pack.to = m;
     LaunchPack(pack, nullptr);
 
