@@ -80,6 +80,14 @@ INSTANTIATE_TEST_SUITE_P(Cuda, CudaFormat, testing::ValuesIn(AllWeightFormats().
                            return name;
                          });
 
+// Heads of 16 dimensions, which kernels pad to 32, and a context that is added up by splits.
+TEST(CudaAttention, LongContextsOfPaddedHeadsAreThoseOfTheReference) {
+  if (const std::string reason = NoDevice(); !reason.empty()) GTEST_SKIP() << reason;
+  const Model model = InFormat("llama-tied", WeightFormat{});
+  const auto ids = Prompt(600, 3, model.config.vocab);
+  EXPECT_LE(Distance(AllLogits(model, kCuda, ids, kKv), AllLogits(model, {"reference", ""}, ids, kKv)), 1e-3);
+}
+
 TEST(CudaDemo, LogitsAndIdsAreThoseOfTheReference) {
   if (const std::string reason = NoDevice(); !reason.empty()) GTEST_SKIP() << reason;
   const Model model = ReadModelFile(SourceDir() / "models" / "demo" / "demo.edgellm");
