@@ -8,10 +8,11 @@ import {fileURLToPath} from "node:url";
 import {parseArgs, promisify} from "node:util";
 import {median} from "./statistics.mjs";
 
-const usage = `usage: node llama_cpp.mjs --edgellm PROGRAM (--shape NAME ... | --model FILE.edgellm --gguf FILE.gguf)
+const usage = `usage: node llama_cpp.mjs --edgellm PROGRAM (--shape NAME[:FORMAT] ... | --model FILE.edgellm --gguf FILE.gguf)
     [--threads 2] [--rounds 3] [--contexts 128] [--prefill 128,512] [--tokens 64] [--itl 500] [--load]
     [--format int4-g128] [--head int8-g128] [--models FOLDER] [--json OUT.json]
-  --shape    random weights of a published model's shape, made by \`edgellm bench --save\`; may be given again
+  --shape    random weights of a published model's shape, made by \`edgellm bench --save\`, with layers in FORMAT or as
+             --format says; may be given again
   --load     the times between tokens once more, while another process keeps one core busy
   --models   keep the files made for --shape there, and use those that are there already`;
 
@@ -130,13 +131,14 @@ function head(subject, {ours, theirs}) {
 }
 
 // The two files of a shape; those that are there already are used again.
-async function makeShape(name, folder) {
-  const subject = {name, model: path.join(folder, `${name}-${options.format}-${options.head}.edgellm`)};
+async function makeShape(shape, folder) {
+  const [name, format = options.format] = shape.split(":");
+  const subject = {name, model: path.join(folder, `${name}-${format}-${options.head}.edgellm`)};
   subject.gguf = subject.model.replace(/edgellm$/, "gguf");
   for (const file of [subject.model, subject.gguf]) {
     if (fs.existsSync(file)) continue;
     console.error(`making ${file}`);
-    await run(options.edgellm, ["bench", "--shape", name, "--format", options.format, "--head", options.head, "--save", file]);
+    await run(options.edgellm, ["bench", "--shape", name, "--format", format, "--head", options.head, "--save", file]);
   }
   return subject;
 }
@@ -149,7 +151,8 @@ async function measureSubject(subject) {
   }
   const rows = compare(rounds);
   console.log(`${head(subject, rounds[0])}\n\n${table(rows)}\n`);
-  return {name: subject.name, options, comparison: rows, rounds};
+  const {edgellm, models, json, ...settings} = options;  // where things lie on this machine is nobody's business
+  return {name: subject.name, settings, comparison: rows, rounds};
 }
 
 const folder = options.models ?? fs.mkdtempSync(path.join(os.tmpdir(), "edgellm_peers_"));
