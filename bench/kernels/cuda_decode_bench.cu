@@ -44,16 +44,9 @@ struct Bench {
   void Measure(const Shape& shape) {
     LinearTask task{};
     PackedMatrix& m = task.matrix;
-    m.codes = shape.codes;
-    m.f16_scales = shape.codes != Codes::kTernary;
-    m.rows = shape.rows;
-    m.cols = shape.cols;
-    m.tiles = (shape.rows + kTileRows - 1) / kTileRows;
-    m.chunks = ChunksFor(shape.codes, shape.cols);
-    m.group = shape.group == 0 ? shape.cols : shape.group;
-    m.groups = (shape.cols + m.group - 1) / m.group;
-    const size_t codes = static_cast<size_t>(m.tiles) * static_cast<size_t>(m.chunks) * kChunkBytes;
-    const size_t scales = static_cast<size_t>(m.tiles) * static_cast<size_t>(m.groups) * kTileRows * (m.f16_scales ? 2 : 4);
+    m = MeasureMatrix(shape.codes, shape.codes != Codes::kTernary, (shape.rows + kTileRows - 1) / kTileRows, shape.rows, shape.cols,
+                      shape.group == 0 ? shape.cols : shape.group);
+    const size_t codes = m.code_bytes(), scales = m.scale_count() * (m.f16_scales ? 2 : 4);
     m.bytes = codes + scales;
     // Enough copies that each launch reads from memory and not from the cache.
     const size_t copies = std::max<size_t>(2, 4 * facts.l2_bytes / m.bytes + 1);
@@ -66,7 +59,7 @@ struct Bench {
     task.input.norm = shape.norm ? norm.as<float>() : nullptr;
     task.input.epsilon = 1e-6f;
     task.input.cols = shape.cols;
-    task.input.group = shape.codes == Codes::kTernary ? 0 : m.group;
+    PrepareFor(m, &task.input);
     task.fused = true;
     task.out.kind = shape.kind;
     task.out.y = y.as<float>();
