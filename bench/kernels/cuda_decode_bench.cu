@@ -69,7 +69,7 @@ struct Bench {
     constexpr int kLaunches = 256;
     cudaGraph_t graph = nullptr;
     cudaGraphExec_t exec = nullptr;
-    Launch launch = {stream, false, facts.processors};
+    Launch launch = {stream, false, facts.processors, static_cast<int>(facts.shared_bytes_per_block)};
     const auto enqueue = [&] {
       for (int i = 0; i < kLaunches; ++i) {
         LinearTask one = task;

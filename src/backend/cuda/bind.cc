@@ -126,11 +126,11 @@ class Binder {
 
   void MakeInputs() {
     const auto panels = static_cast<size_t>(tokens_ / kPanelTokens);
-    // Kernels read whole pieces of weights, at most 256 values of k.
-    const auto blocks = static_cast<size_t>(RoundUp(widest_, 256) / kBlockK);
+    const auto blocks = static_cast<size_t>(RoundUp(widest_, kMostStripK) / kBlockK);  // kernels read whole strips
     prepared_.codes = Allocate<int8_t>(panels * blocks * kChunkBytes);
-    const size_t groups = panels * static_cast<size_t>((widest_ + 31) / 32) * kPanelTokens;
+    const size_t groups = panels * static_cast<size_t>(RoundUp(widest_, kMostStripK) / 32) * kPanelTokens;
     prepared_.scales = Allocate<float>(groups);
+    prepared_.factors = Allocate<float>(panels * kPanelTokens);
     prepared_.sums = Allocate<int32_t>(groups);
     normed_ = MakeRows(widest_);
   }
@@ -170,22 +170,17 @@ class Binder {
   /// Several matrices of one format as one.
   PackedMatrix Pack(const std::vector<WeightId>& ids, RowOrder order) {
     const WeightView& first = View(ids[0]);
-    PackedMatrix m{};
-    m.codes = CodesOf(first.format);
-    m.f16_scales = first.format.ScaleBytes() == 2;
-    for (WeightId id : ids) m.rows += static_cast<int>(View(id).rows);
-    const int pairs = order == RowOrder::kGatePairs ? static_cast<int>(first.rows) : (m.rows + 1) / 2;
-    m.tiles = order == RowOrder::kPlain ? (m.rows + kTileRows - 1) / kTileRows : (pairs + 7) / 8;
-    m.cols = static_cast<int>(first.cols);
-    m.chunks = ChunksFor(m.codes, m.cols);
-    m.group = static_cast<int>(first.format.GroupSize(first.cols));
-    m.groups = static_cast<int>(first.format.Groups(first.cols));
-    const size_t codes = static_cast<size_t>(m.tiles) * static_cast<size_t>(m.chunks) * kChunkBytes;
-    const size_t scales = static_cast<size_t>(m.tiles) * static_cast<size_t>(m.groups) * kTileRows * first.format.ScaleBytes();
-    m.data = Allocate<uint8_t>(codes);
+    int rows = 0;
+    for (WeightId id : ids) rows += static_cast<int>(View(id).rows);
+    const int pairs = order == RowOrder::kGatePairs ? static_cast<int>(first.rows) : (rows + 1) / 2;
+    const int tiles = order == RowOrder::kPlain ? (rows + kTileRows - 1) / kTileRows : (pairs + 7) / 8;
+    PackedMatrix m = MeasureMatrix(CodesOf(first.format), first.format.ScaleBytes() == 2, tiles, rows, static_cast<int>(first.cols),
+                                   static_cast<int>(first.format.GroupSize(first.cols)));
+    const size_t scales = m.scale_count() * first.format.ScaleBytes();
+    m.data = Allocate<uint8_t>(m.code_bytes());
     m.scales = Allocate<uint8_t>(scales);
     m.zeros = first.format.zero_point ? Allocate<uint8_t>(scales) : nullptr;
-    m.bytes = codes + scales + (first.format.zero_point ? scales : 0);
+    m.bytes = m.code_bytes() + scales + (first.format.zero_point ? scales : 0);
     bound_.weight_bytes += m.bytes;
     PackTask task{};
     std::vector<DeviceBuffer> staged;  // given back once the matrix is packed
@@ -276,7 +271,7 @@ class Binder {
       out.rows = out.kind == Output::kGateUp ? static_cast<int>(view.rows) : part.matrix.rows;
       out.bias = PackBias(linears, order, part.matrix);
       // Between blocks of 128 rows at 2048 values of k each there may be slices to add.
-      const int slices = part.matrix.group >= part.matrix.cols ? 1 : (part.matrix.cols + kSliceK - 1) / kSliceK;
+      const int slices = part.matrix.whole_row() ? 1 : (part.matrix.cols + kSliceK - 1) / kSliceK;
       if (slices > 1) {
         partial_floats_ = std::max(partial_floats_, static_cast<size_t>(slices) * static_cast<size_t>(part.matrix.tiles) * kTileRows);
       }

@@ -51,14 +51,7 @@ PrepareTask InputOf(const LinearPhase& phase, const LinearPart& part) {
     task.normed = phase.normed;
     return task;
   }
-  const bool ternary = m.codes == Codes::kTernary;
-  task.group = ternary ? 0 : m.group;
-  task.floor = ternary ? kTernaryActivationFloor : 0.0f;
-  task.sums = m.zeros != nullptr;
-  // Whole pieces of weights: 64, 128 or 256 values of k, or what is left of the last when it is prepared.
-  const int piece = 2 * ChunkK(m.codes);
-  task.out.blocks = (task.cols + piece - 1) / piece * piece / kBlockK;
-  task.out.groups = task.group == 0 ? 1 : (task.cols + task.group - 1) / task.group;
+  PrepareFor(m, &task);
   return task;
 }
 
@@ -231,7 +224,7 @@ class CudaBackend final : public Backend {
   };
 
   void Enqueue(int tokens, int rows, bool greedy) {
-    Launch launch = {stream_.value, false, facts_.processors};
+    Launch launch = {stream_.value, false, facts_.processors, static_cast<int>(facts_.shared_bytes_per_block)};
     for (const Phase& phase : bound_.phases) {
       std::visit(Runner{*this, launch, tokens, rows}, phase);
       launch.chained = chained_;
@@ -267,7 +260,7 @@ class CudaBackend final : public Backend {
   }
 
   void RunTimed(int tokens, int rows, bool greedy) {
-    const Launch launch = {stream_.value, false, facts_.processors};
+    const Launch launch = {stream_.value, false, facts_.processors, static_cast<int>(facts_.shared_bytes_per_block)};
     while (events_.size() < bound_.phases.size() + 1) events_.push_back(std::make_unique<Event>());
     Check(cudaEventRecord(events_[0]->value, stream_.value), "recording an event");
     for (size_t i = 0; i < bound_.phases.size(); ++i) {

@@ -1,5 +1,6 @@
 // Shapes and launches of kernels/decode_linear.cuh.
 #include <algorithm>
+#include <bit>
 
 #include "backend/cuda/kernels/decode_linear.cuh"
 #include "backend/cuda/launch.cuh"
@@ -7,49 +8,62 @@
 namespace edgellm::cuda {
 namespace {
 
-
 int RoundUp(int value, int multiple) { return (value + multiple - 1) / multiple * multiple; }
 
-template <Codes kCodes, int kResults, Grouping kGrouping, bool kOne>
-struct Kernel {
-  static DecodeShape Shape(const LinearTask& task, int grid, size_t* shared_bytes) {
-    const PackedMatrix& m = task.matrix;
-    DecodeShape s{};
-    s.pieces = m.chunks / kPieceChunks;
-    s.groups_per_slice = kGrouping == Grouping::kWhole ? 1 : kSliceK / m.group;
-    s.input_blocks = s.pieces * Piece<kCodes>::kBlocks;
-    s.input_groups = task.input.group == 0 ? 1 : (m.cols + task.input.group - 1) / task.input.group;
-    s.scale_bytes = m.groups * 8 * (m.f16_scales ? 4 : 8);
-    const int tokens = kOne ? 1 : kPanelTokens;
-    const int most_pieces = kOne ? 512 : 64, most_tiles = kDecodeThreads / (8 * tokens);
-    s.pieces_per_round = std::min(s.pieces, most_pieces);
-    const int tiles_of_block = (m.tiles + grid - 1) / grid;
-    s.tiles_per_round = s.pieces_per_round < s.pieces ? 1 : std::clamp(most_pieces / s.pieces, 1, most_tiles);
-    s.tiles_per_round = std::min({s.tiles_per_round, tiles_of_block, std::max(1, (16 << 10) / s.scale_bytes)});
-    s.step_pieces = kDecodeWarps % s.pieces_per_round;
-    s.input_scales_offset = RoundUp(s.input_blocks * (kOne ? 64 : kChunkBytes), 128);
-    s.input_sums_offset = s.input_scales_offset + RoundUp(s.input_groups * tokens * 4, 128);
-    s.scales_offset = s.input_sums_offset + (m.zeros != nullptr ? RoundUp(s.input_groups * tokens * 4, 128) : 0);
-    s.results_offset = s.scales_offset + RoundUp(2 * s.tiles_per_round * s.scale_bytes, 128);
-    const int tile_ints = s.pieces_per_round * kResults * kResultInts<kOne>;
-    *shared_bytes = static_cast<size_t>(s.results_offset) + static_cast<size_t>(s.tiles_per_round * tile_ints) * 4;
-    return s;
-  }
+/// The shape of a launch of `grid` blocks, and the shared memory it takes. One token's blocks leave room for another of
+/// their size, so that the next kernel's can start beside them.
+DecodeShape ShapeOf(const LinearTask& task, int tokens, int slot_bytes, const Launch& launch, int grid, size_t* shared_bytes) {
+  constexpr int kStatic = 2048, kReserved = 1024, kMostSumBytes = 16 << 10;
+  const PackedMatrix& m = task.matrix;
+  DecodeShape s{};
+  s.strips = m.strips();
+  s.per_strips = static_cast<uint32_t>((65536 + s.strips - 1) / s.strips);
+  s.missing = s.strips * kStripBytes - m.chunks * kChunkBytes;
+  s.step = kDecodeWarps % s.strips;
+  const int row = s.strips * StripK(m.codes);
+  s.segments = (row + kSegment - 1) / kSegment;
+  const int groups = task.input.group == 0 ? 1 : s.segments * kSegment / task.input.group;
+  const int codes = s.segments * 2 * (tokens == 1 ? 64 : kChunkBytes), scales = RoundUp(groups * tokens * 4, 128);
+  const int sums = m.zeros != nullptr ? scales : 0;
+  // The sums of the tiles of a block, or as many as there is room for: what ends, what goes on meanwhile, and a row.
+  const int sections = ((m.tiles + grid - 1) / grid * s.strips + kDecodeWarps - 1) / kDecodeWarps;
+  const int strip_bytes = 8 * tokens * static_cast<int>(sizeof(float2)), least = s.strips + 2 * kDecodeWarps;
+  const auto room_for = std::bit_ceil(static_cast<unsigned>(std::max(least, std::min(sections * kDecodeWarps, kMostSumBytes / strip_bytes))));
+  s.sums_mask = static_cast<int>(room_for) - 1;
+  s.finish_sections = std::max(1, (s.sums_mask + 1 - s.strips) / (2 * kDecodeWarps));
+  if (sections * kDecodeWarps <= s.sums_mask + 1) s.finish_sections = sections;
+  const int rest = codes + scales + sums + (s.sums_mask + 1) * strip_bytes;
+  const int whole = launch.shared_bytes - kStatic, half = (launch.shared_bytes + kReserved) / 2 - kReserved - kStatic;
+  const int room = (tokens == 1 && rest + slot_bytes <= half ? half : whole) - rest;
+  s.slots = std::clamp(room / slot_bytes, 1, std::min(sections, kMostSlots));
+  s.input = s.slots * slot_bytes;
+  s.input_scales = s.input + codes;
+  s.input_sums = s.input_scales + scales;
+  s.sums = s.input_sums + sums;
+  *shared_bytes = static_cast<size_t>(s.input + rest);
+  return s;
+}
 
-  static void Run(const LinearTask& task, const Launch& launch) {
-    const int grid = std::min(task.matrix.tiles, launch.processors);
-    size_t shared = 0;
-    const DecodeShape shape = Shape(task, grid, &shared);
-    const auto kernel = DecodeLinear<kCodes, kResults, kGrouping, kOne>;
-    AllowSharedMemory(kernel, shared);
-    LaunchKernel(kernel, dim3(static_cast<unsigned>(grid)), kDecodeThreads, shared, launch, task, shape);
-  }
-};
+template <Codes kCodes, int kGroup, bool kZeros, bool kOne>
+void Run(const LinearTask& task, const Launch& launch) {
+  const int grid = std::min(task.matrix.tiles, launch.processors);
+  size_t shared = 0;
+  const DecodeShape shape = ShapeOf(task, kOne ? 1 : kPanelTokens, DecodeFormat<kCodes, kGroup, kZeros>::kSlotBytes, launch, grid, &shared);
+  const auto kernel = DecodeLinear<kCodes, kGroup, kZeros, kOne>;
+  AllowSharedMemory(kernel, shared);
+  LaunchKernel(kernel, dim3(static_cast<unsigned>(grid)), kDecodeThreads, shared, launch, task, shape);
+}
 
-template <Codes kCodes, int kResults, Grouping kGrouping>
+template <Codes kCodes, int kGroup, bool kZeros = false>
 void Dispatch(const LinearTask& task, const Launch& launch) {
-  if (task.fused) return Kernel<kCodes, kResults, kGrouping, true>::Run(task, launch);
-  Kernel<kCodes, kResults, kGrouping, false>::Run(task, launch);
+  if (task.fused) return Run<kCodes, kGroup, kZeros, true>(task, launch);
+  Run<kCodes, kGroup, kZeros, false>(task, launch);
+}
+
+template <int kGroup>
+void DispatchInt4(const LinearTask& task, const Launch& launch) {
+  if (task.matrix.zeros != nullptr) return Dispatch<Codes::kInt4, kGroup, true>(task, launch);
+  Dispatch<Codes::kInt4, kGroup>(task, launch);
 }
 
 }  // namespace
@@ -58,16 +72,16 @@ void LaunchDecodeLinear(const LinearTask& task, const Launch& launch) {
   const PackedMatrix& m = task.matrix;
   switch (m.codes) {
     case Codes::kInt8:
-      if (m.group == 32) return Dispatch<Codes::kInt8, 2, Grouping::kOne>(task, launch);
-      if (m.group == 64) return Dispatch<Codes::kInt8, 1, Grouping::kOne>(task, launch);
-      return Dispatch<Codes::kInt8, 1, Grouping::kTwo>(task, launch);
+      if (m.group == 32) return Dispatch<Codes::kInt8, 32>(task, launch);
+      if (m.group == 64) return Dispatch<Codes::kInt8, 64>(task, launch);
+      return Dispatch<Codes::kInt8, 128>(task, launch);
     case Codes::kInt4:
-      if (m.group == 32) return Dispatch<Codes::kInt4, 4, Grouping::kOne>(task, launch);
-      if (m.group == 64) return Dispatch<Codes::kInt4, 2, Grouping::kOne>(task, launch);
-      return Dispatch<Codes::kInt4, 1, Grouping::kOne>(task, launch);
+      if (m.group == 32) return DispatchInt4<32>(task, launch);
+      if (m.group == 64) return DispatchInt4<64>(task, launch);
+      return DispatchInt4<128>(task, launch);
     case Codes::kTernary:
-      if (m.group == 256 && m.groups > 1) return Dispatch<Codes::kTernary, 1, Grouping::kOne>(task, launch);
-      return Dispatch<Codes::kTernary, 1, Grouping::kWhole>(task, launch);
+      if (m.whole_row()) return Dispatch<Codes::kTernary, 0>(task, launch);
+      return Dispatch<Codes::kTernary, 256>(task, launch);
   }
 }
 

@@ -67,31 +67,45 @@ __global__ void Embed(const __grid_constant__ EmbedTask task) {
   }
 }
 
+/// A row as floats, normalised.
+__device__ void NormaliseRow(const PrepareTask& task, const float* x, float* to, PrepareScratch& scratch) {
+  const int segments = (task.cols + kSegment - 1) / kSegment;
+  float inverse = 1.0f;
+  if (task.norm != nullptr) {
+    for (int i = 0; i * kPrepareWarps < (segments + 3) / 4 * 4; ++i) StoreSquares(LoadSegments<1>(x, task.cols, i), i, segments, scratch);
+    __syncthreads();
+    inverse = InverseRms(scratch, task.cols, task.epsilon);
+  }
+  for (int i = 0; i * kPrepareWarps < segments; ++i) {
+    Segments<1> s = LoadSegments<1>(x, task.cols, i);
+    if (task.norm != nullptr) s = Weighted(s, LoadSegments<1>(task.norm, task.cols, i));
+    const int at = SegmentOf(i) * kSegment + threadIdx.x % 32 * 4;
+    if (at < task.cols) *reinterpret_cast<float4*>(to + at) = Times(s.v[0], inverse);
+  }
+}
+
 __global__ void __launch_bounds__(kPrepareThreads) Prepare(const __grid_constant__ PrepareTask task) {
-  __shared__ float scratch[kPrepareWarps];
+  __shared__ PrepareScratch scratch;
   LetNextStart();
+  const EarlyNorm norm = LoadNorm(task);
   WaitForPrevious();
   const int row = blockIdx.x;
   const float* x = task.x + (task.gather != nullptr ? task.gather[row] : row) * task.stride;
-  if (task.normed != nullptr) {
-    const QuadBatch first = LoadQuads(x, task.cols, 0);
-    const float inverse = task.norm != nullptr ? InverseRms(first, x, task.cols, task.epsilon, scratch) : 1.0f;
-    float4* to = reinterpret_cast<float4*>(task.normed + row * task.stride);
-    for (int batch = 0; batch < BatchesOf(task.cols); ++batch) {
-      QuadBatch values = LoadQuads(x, task.cols, batch);
-      if (task.norm != nullptr) values = Normed(values, LoadQuads(task.norm, task.cols, batch), inverse);
-#pragma unroll
-      for (int j = 0; j < kQuads; ++j) {
-        if (QuadIndex(batch, j) * 4 < task.cols) to[QuadIndex(batch, j)] = values.quads[j];
-      }
-    }
-    return;
-  }
+  if (task.normed != nullptr) return NormaliseRow(task, x, task.normed + row * task.stride, scratch);
   const int panel = row / kPanelTokens, token = row % kPanelTokens;
   uint32_t* codes = reinterpret_cast<uint32_t*>(task.out.codes) +
                     (static_cast<size_t>(panel) * task.out.blocks * kPanelTokens + token) * 16;
   const size_t at = static_cast<size_t>(panel) * task.out.groups * kPanelTokens + token;
-  PrepareRow(task, LoadNorm(task), x, task.out.blocks, {codes, kPanelTokens * 16, task.out.scales + at, task.out.sums + at, kPanelTokens}, scratch);
+  float* scales = task.out.scales + at;
+  const PreparedRow to = {codes, kPanelTokens * 16, scales, task.out.sums + at, kPanelTokens};
+  const int segments = task.out.blocks * kBlockK / kSegment;
+  if (task.group == 0) {
+    PrepareRow<true>(task, norm, x, segments, to, scratch);
+  } else {
+    PrepareRow<false>(task, norm, x, segments, to, scratch);
+  }
+  __syncthreads();
+  if (threadIdx.x == 0) task.out.factors[row] = ResultFactor(task, scratch);
 }
 
 /// One warp a head of one token.
@@ -252,15 +266,15 @@ __global__ void PackScales(const __grid_constant__ PackTask task) {
   int source;
   const int row = FindRow(task, tile, g + 8 * second, &source);
   if (row < 0) return;  // memory is zeroed
-  const size_t from = static_cast<size_t>(row) * m.groups + group;
+  const size_t from = static_cast<size_t>(row) * m.groups + group, to = m.scale_index(tile, group, g) + second;
   const PackSource& view = task.sources[source];
   if (m.f16_scales) {
-    const_cast<uint16_t*>(reinterpret_cast<const uint16_t*>(m.scales))[index] = reinterpret_cast<const uint16_t*>(view.scales)[from];
+    const_cast<uint16_t*>(reinterpret_cast<const uint16_t*>(m.scales))[to] = reinterpret_cast<const uint16_t*>(view.scales)[from];
   } else {
-    const_cast<float*>(reinterpret_cast<const float*>(m.scales))[index] = reinterpret_cast<const float*>(view.scales)[from];
+    const_cast<float*>(reinterpret_cast<const float*>(m.scales))[to] = reinterpret_cast<const float*>(view.scales)[from];
   }
   if (m.zeros == nullptr) return;
-  const_cast<uint16_t*>(reinterpret_cast<const uint16_t*>(m.zeros))[index] = reinterpret_cast<const uint16_t*>(view.zeros)[from];
+  const_cast<uint16_t*>(reinterpret_cast<const uint16_t*>(m.zeros))[to] = reinterpret_cast<const uint16_t*>(view.zeros)[from];
 }
 
 __global__ void CopyPages(uint8_t* cache, size_t layer_bytes, size_t page_bytes, const int2* pages) {

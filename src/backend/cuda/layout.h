@@ -24,10 +24,6 @@ inline constexpr int kChunkBytes = 512;
 inline constexpr int kBlockK = 64;      // values of k in an activation chunk
 inline constexpr int kPanelTokens = 8;  // tokens in an activation chunk
 
-/// The order of float sums: groups of a row are added one after the other within slices of so many values of k, then the
-/// slices are added. The same in every kernel, so that it cannot be told from the bits which one ran.
-inline constexpr int kSliceK = 2048;
-
 enum class Codes : uint8_t { kInt8, kInt4, kTernary };
 
 constexpr int ChunkK(Codes codes) {
@@ -37,6 +33,14 @@ constexpr int ChunkK(Codes codes) {
 constexpr int ChunksFor(Codes codes, int cols) {
   return (cols + 2 * ChunkK(codes) - 1) / (2 * ChunkK(codes)) * 2;
 }
+/// The order of float sums: groups of a row are added one after the other within strips (four chunks of a tile), strips
+/// within slices, then the slices. The same in every kernel, so that it cannot be told from the bits which one ran. A strip
+/// is what one warp does at once when one token is decoded; a slice is what one block does for a batch.
+inline constexpr int kStripChunks = 4, kStripBytes = kStripChunks * kChunkBytes;
+constexpr int StripK(Codes codes) { return kStripChunks * ChunkK(codes); }
+inline constexpr int kSliceK = 2048;
+inline constexpr int kMostStripK = 512;  // of all codes
+
 /// Codes reach the matrix units as code << shift.
 constexpr int ShiftOf(Codes codes) {
   return codes == Codes::kInt8 ? 0 : codes == Codes::kInt4 ? 4 : 6;
@@ -45,22 +49,53 @@ constexpr int ShiftOf(Codes codes) {
 /// A matrix of integer codes, packed. Padded rows and columns have code 0 and scale 0.
 struct PackedMatrix {
   Codes codes;
-  bool f16_scales;         // else f32
-  int tiles, rows;         // rows that exist; tiles * 16 are stored
-  int cols;                // values of k that exist
-  int chunks;              // per tile, an even number
-  int group;               // values of k that share a scale; the whole row where it exceeds cols
-  int groups;              // per row
-  const uint8_t* data;     // [tile][chunk][512]
-  const uint8_t* scales;   // [tile][group][g 8][2], f16 or f32: of slots g and g + 8
-  const uint8_t* zeros;    // likewise, f16, or null
+  bool f16_scales;        // else f32
+  int tiles, rows;        // rows that exist; tiles * 16 are stored
+  int cols;               // values of k that exist
+  int chunks;             // per tile, an even number
+  int group;              // values of k that share a scale; the whole row where it exceeds cols
+  int groups;             // per row, that exist
+  const uint8_t* data;    // [tile][chunk][512]
+  const uint8_t* scales;  // [tile][strip][g 8][group of the strip][2], f16 or f32: of slots g and g + 8; where the whole
+                          // row is one group: [tile][g 8][2]
+  const uint8_t* zeros;   // likewise, f16, or null
   size_t bytes;
+
+  constexpr bool whole_row() const { return codes == Codes::kTernary && group >= cols; }
+  constexpr int strips() const { return (cols + StripK(codes) - 1) / StripK(codes); }
+  /// Groups that have room in a strip (of the row, where that is one group).
+  constexpr int strip_groups() const { return whole_row() ? 1 : StripK(codes) / group; }
+  constexpr size_t code_bytes() const { return static_cast<size_t>(tiles) * static_cast<size_t>(chunks) * kChunkBytes; }
+  constexpr size_t scale_count() const {
+    return static_cast<size_t>(tiles) * static_cast<size_t>((whole_row() ? 1 : strips()) * strip_groups()) * kTileRows;
+  }
+  /// Where the scale of slot g of a group lies; that of slot g + 8 is the next.
+  constexpr size_t scale_index(int tile, int group_of_row, int g) const {
+    const int of_strip = strip_groups(), strip = group_of_row / of_strip;
+    const size_t row = static_cast<size_t>(tile) * static_cast<size_t>(whole_row() ? 1 : strips()) + static_cast<size_t>(strip);
+    return ((row * 8 + static_cast<size_t>(g)) * static_cast<size_t>(of_strip) + static_cast<size_t>(group_of_row % of_strip)) * 2;
+  }
 };
+
+/// The sizes of a matrix of so many tiles; pointers are the caller's to set.
+constexpr PackedMatrix MeasureMatrix(Codes codes, bool f16_scales, int tiles, int rows, int cols, int group) {
+  PackedMatrix m{};
+  m.codes = codes;
+  m.f16_scales = f16_scales;
+  m.tiles = tiles;
+  m.rows = rows;
+  m.cols = cols;
+  m.chunks = ChunksFor(codes, cols);
+  m.group = group;
+  m.groups = (cols + group - 1) / group;
+  return m;
+}
 
 /// Quantised activations of a batch, as Prepare writes them.
 struct PreparedInput {
   int8_t* codes;    // [panel][block][512]
   float* scales;    // [panel][group][token 8]; one group where the whole row shares a scale
+  float* factors;   // [panel][token 8]: what results are multiplied by (1/rms, where it is not in the codes already)
   int32_t* sums;    // [panel][group][token 8]: sums of codes, only for weights with zero points
   int blocks;       // per panel
   int groups;       // per row of activations

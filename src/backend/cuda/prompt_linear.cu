@@ -11,7 +11,7 @@ int DivideUp(int value, int by) { return (value + by - 1) / by; }
 
 template <Codes kCodes, typename Form, bool kZeros, bool kSlices>
 void Start(const LinearTask& task, const PromptShape& shape, int grid_slices, const Launch& launch) {
-  constexpr size_t kShared = 4 * Stage<kCodes, Form, kZeros>::kBytes;
+  constexpr size_t kShared = kRing * Stage<kCodes, Form, kZeros>::kBytes + (kSlices ? PromptTotals<Form>::kBytes : 0);
   const auto kernel = PromptLinear<kCodes, Form, kZeros, kSlices>;
   AllowSharedMemory(kernel, kShared);
   const dim3 grid(static_cast<unsigned>(DivideUp(task.tokens, Form::kTokens)),
@@ -25,19 +25,18 @@ void Run(const LinearTask& task, float* partial, const Launch& launch) {
   PromptShape shape{};
   shape.stages = DivideUp(m.chunks * ChunkK(kCodes), kStageK);
   // Where a row is one group, its integers are exact, whatever the order.
-  shape.slice_stages = m.group >= m.cols ? shape.stages : kSliceK / kStageK;
+  const int slices = m.whole_row() ? 1 : DivideUp(shape.stages, kSliceStages);
+  shape.stages_of_block = shape.stages;
   shape.partial = partial;
-  const int slices = DivideUp(shape.stages, shape.slice_stages);
   const int blocks = DivideUp(task.tokens, Form::kTokens) * DivideUp(m.tiles, kBlockTiles);
   if (slices > 1 && partial != nullptr && blocks < launch.processors) {
-    shape.slices_of_block = 1;
+    shape.stages_of_block = kSliceStages;
     Start<kCodes, Form, kZeros, false>(task, shape, slices, launch);
     constexpr int kThreads = 128;
     const dim3 grid(static_cast<unsigned>(DivideUp(m.tiles * 8, kThreads)), static_cast<unsigned>(task.tokens));
     LaunchKernel(AddSlices, grid, kThreads, 0, launch, task, static_cast<const float*>(partial), slices);
     return;
   }
-  shape.slices_of_block = slices;
   if (slices > 1) return Start<kCodes, Form, kZeros, true>(task, shape, 1, launch);
   Start<kCodes, Form, kZeros, false>(task, shape, 1, launch);
 }

@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "backend/cuda/layout.h"
+#include "quant/activation.h"
 
 namespace edgellm::cuda {
 
@@ -17,6 +18,7 @@ struct Launch {
   cudaStream_t stream = nullptr;
   bool chained = false;
   int processors = 1;  // multiprocessors of the device
+  int shared_bytes = 48 << 10;  // of shared memory that a block may have
 };
 
 /// The batch as kernels see it, in device memory at fixed addresses. Entries past the batch's tokens have sequence -1.
@@ -78,6 +80,16 @@ struct PrepareTask {
 };
 void LaunchPrepare(const PrepareTask& task, int rows, const Launch& launch);
 
+/// Sets what a matrix wants of its input: groups, floor, sums, and the sizes of what is prepared (whole strips).
+inline void PrepareFor(const PackedMatrix& m, PrepareTask* task) {
+  const bool ternary = m.codes == Codes::kTernary;
+  task->group = ternary ? 0 : m.group;
+  task->floor = ternary ? kTernaryActivationFloor : 0.0f;
+  task->sums = m.zeros != nullptr;
+  task->out.blocks = m.strips() * (StripK(m.codes) / kBlockK);
+  task->out.groups = ternary ? 1 : task->out.blocks * kBlockK / m.group;
+}
+
 /// What becomes of the pair (a, b) that slots g and g + 8 of a tile give for a token.
 enum class Output : uint8_t {
   kStore,     // y[row] = a, y[row + 8] = b
@@ -103,6 +115,12 @@ struct OutputTask {
   LayerCache cache;
 };
 
+/// Bytes that a later kernel will read: whoever has the memory's time to spare brings them to the L2 cache.
+struct Ahead {
+  const uint8_t* data = nullptr;
+  size_t bytes = 0;
+};
+
 struct LinearTask {
   PackedMatrix matrix;
   // One token may come as it is; otherwise `prepared` holds the input.
@@ -111,6 +129,7 @@ struct LinearTask {
   OutputTask out;
   Staging staging;
   int tokens;
+  Ahead ahead = {};
 };
 /// 1 to 8 tokens.
 void LaunchDecodeLinear(const LinearTask& task, const Launch& launch);

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <memory>
 #include <random>
+#include <utility>
 
 #include <gtest/gtest.h>
 
@@ -48,9 +49,14 @@ Stored Store(const WeightFormat& format, int64_t rows, int64_t cols, unsigned se
   return stored;
 }
 
-/// The definition of quant/activation.h, with groups added in slices of kSliceK.
+Codes CodesOf(const WeightFormat& format) {
+  return format.kind == WeightKind::kInt8 ? Codes::kInt8 : format.kind == WeightKind::kInt4 ? Codes::kInt4 : Codes::kTernary;
+}
+
+/// The definition of quant/activation.h, with groups added in strips and slices (layout.h).
 std::vector<float> Expected(const WeightView& w, const float* x) {
   const auto cols = static_cast<size_t>(w.cols);
+  const int strip_k = StripK(CodesOf(w.format));
   const int64_t group = w.format.GroupSize(w.cols), x_group = w.format.ActivationGroup(w.cols);
   std::vector<int8_t> x_codes(cols), codes(cols);
   std::vector<float> x_scales(cols), y;
@@ -58,7 +64,7 @@ std::vector<float> Expected(const WeightView& w, const float* x) {
   QuantizeActivations({x, cols}, x_group, floor, x_codes.data(), x_scales.data());
   for (int64_t r = 0; r < w.rows; ++r) {
     DecodeCodes(w, r, codes);
-    float slice = 0, total = 0;
+    float strip = 0, slice = 0, total = 0;
     for (int64_t g = 0; g < w.format.Groups(w.cols); ++g) {
       int32_t dot = 0, x_sum = 0;
       for (int64_t k = g * group; k < std::min(w.cols, (g + 1) * group); ++k) {
@@ -71,13 +77,12 @@ std::vector<float> Expected(const WeightView& w, const float* x) {
         value = w.format.zero_point ? std::fma(-p.zero, static_cast<float>(x_sum), static_cast<float>(dot))
                                     : static_cast<float>(dot - 8 * x_sum);
       }
-      slice = std::fma(value, p.scale * x_scales[static_cast<size_t>(g * group / x_group)], slice);
-      if (group < w.cols && (g + 1) * group % kSliceK == 0) {
-        total += slice;
-        slice = 0;
-      }
+      strip = std::fma(value, p.scale * x_scales[static_cast<size_t>(g * group / x_group)], strip);
+      if (group >= w.cols) continue;
+      if ((g + 1) * group % strip_k == 0) slice += std::exchange(strip, 0.0f);
+      if ((g + 1) * group % kSliceK == 0) total += std::exchange(slice, 0.0f);
     }
-    y.push_back(total + slice);
+    y.push_back(total + (slice + strip));
   }
   return y;
 }
@@ -95,7 +100,9 @@ class CudaLinear : public testing::TestWithParam<WeightFormat> {
  protected:
   void SetUp() override {
     try {
-      processors_ = OpenDevice().processors;
+      const DeviceFacts facts = OpenDevice();
+      processors_ = facts.processors;
+      shared_bytes_ = static_cast<int>(facts.shared_bytes_per_block);
     } catch (const Error& error) {
       GTEST_SKIP() << error.what();
     }
@@ -103,7 +110,7 @@ class CudaLinear : public testing::TestWithParam<WeightFormat> {
 
   /// One matrix on the device, with buffers for up to `tokens` tokens.
   struct Case {
-    DeviceBuffer codes, scales, zeros, data, packed_scales, packed_zeros, x, y, in_codes, in_scales, in_sums, partial;
+    DeviceBuffer codes, scales, zeros, data, packed_scales, packed_zeros, x, y, in_codes, in_scales, in_factors, in_sums, partial;
     PackedMatrix matrix{};
     LinearTask task{};
   };
@@ -116,20 +123,14 @@ class CudaLinear : public testing::TestWithParam<WeightFormat> {
     made->scales = ToDevice(bytes(w.scales, rows * groups * w.format.ScaleBytes()));
     if (w.zeros != nullptr) made->zeros = ToDevice(bytes(w.zeros, rows * groups * 2));
     PackedMatrix& m = made->matrix;
-    m.codes = w.format.kind == WeightKind::kInt8 ? Codes::kInt8 : w.format.kind == WeightKind::kInt4 ? Codes::kInt4 : Codes::kTernary;
-    m.f16_scales = w.format.ScaleBytes() == 2;
-    m.rows = static_cast<int>(w.rows);
-    m.cols = static_cast<int>(w.cols);
-    m.tiles = RoundUp(m.rows, kTileRows) / kTileRows;
-    m.chunks = ChunksFor(m.codes, m.cols);
-    m.group = static_cast<int>(w.format.GroupSize(w.cols));
-    m.groups = static_cast<int>(groups);
-    made->data = DeviceBuffer(static_cast<size_t>(m.tiles) * static_cast<size_t>(m.chunks) * kChunkBytes);
-    made->packed_scales = DeviceBuffer(static_cast<size_t>(m.tiles) * groups * kTileRows * w.format.ScaleBytes());
+    m = MeasureMatrix(CodesOf(w.format), w.format.ScaleBytes() == 2, RoundUp(static_cast<int>(w.rows), kTileRows) / kTileRows, static_cast<int>(w.rows),
+                      static_cast<int>(w.cols), static_cast<int>(w.format.GroupSize(w.cols)));
+    made->data = DeviceBuffer(m.code_bytes());
+    made->packed_scales = DeviceBuffer(m.scale_count() * w.format.ScaleBytes());
     m.data = made->data.as<uint8_t>();
     m.scales = made->packed_scales.as<uint8_t>();
     if (w.zeros != nullptr) {
-      made->packed_zeros = DeviceBuffer(static_cast<size_t>(m.tiles) * groups * kTileRows * 2);
+      made->packed_zeros = DeviceBuffer(m.scale_count() * 2);
       m.zeros = made->packed_zeros.as<uint8_t>();
     }
     PackTask pack{};
@@ -146,8 +147,9 @@ class CudaLinear : public testing::TestWithParam<WeightFormat> {
     for (int t = 0; t < tokens; ++t) std::copy_n(x.begin() + t * m.cols, m.cols, padded.begin() + t * stride);
     made->x = ToDevice(padded);
     made->y = DeviceBuffer(static_cast<size_t>(tokens * m.tiles * kTileRows) * sizeof(float));
-    made->in_codes = DeviceBuffer(static_cast<size_t>(panels * RoundUp(m.cols, 256) / kBlockK * kChunkBytes));
-    made->in_scales = DeviceBuffer(static_cast<size_t>(panels * RoundUp(m.cols, 32) / 32 * kPanelTokens) * sizeof(float));
+    made->in_codes = DeviceBuffer(static_cast<size_t>(panels * RoundUp(m.cols, kMostStripK) / kBlockK * kChunkBytes));
+    made->in_scales = DeviceBuffer(static_cast<size_t>(panels * RoundUp(m.cols, kMostStripK) / 32 * kPanelTokens) * sizeof(float));
+    made->in_factors = DeviceBuffer(static_cast<size_t>(panels * kPanelTokens) * sizeof(float));
     made->in_sums = DeviceBuffer(made->in_scales.size());
     made->partial = DeviceBuffer(static_cast<size_t>((m.cols / kSliceK + 1) * tokens * m.tiles * kTileRows) * sizeof(float));
     LinearTask& task = made->task;
@@ -156,12 +158,9 @@ class CudaLinear : public testing::TestWithParam<WeightFormat> {
     in.x = made->x.as<float>();
     in.stride = static_cast<size_t>(stride);
     in.cols = m.cols;
-    const bool ternary = m.codes == Codes::kTernary;
-    in.group = ternary ? 0 : m.group;
-    in.floor = ternary ? kTernaryActivationFloor : 0.0f;
-    in.sums = m.zeros != nullptr;
-    in.out = {made->in_codes.as<int8_t>(), made->in_scales.as<float>(), made->in_sums.as<int32_t>(),
-              RoundUp(m.cols, 2 * ChunkK(m.codes)) / kBlockK, ternary ? 1 : (m.cols + in.group - 1) / in.group};
+    in.out = {made->in_codes.as<int8_t>(), made->in_scales.as<float>(), made->in_factors.as<float>(),
+              made->in_sums.as<int32_t>(), 0, 0};
+    PrepareFor(m, &in);
     task.out.kind = Output::kStore;
     task.out.y = made->y.as<float>();
     task.out.stride = static_cast<size_t>(m.tiles * kTileRows);
@@ -192,11 +191,11 @@ class CudaLinear : public testing::TestWithParam<WeightFormat> {
     EXPECT_EQ(wrong, 0) << kernel << ' ' << w.rows << 'x' << w.cols << ' ' << tokens;
   }
 
-  int processors_ = 1;
+  int processors_ = 1, shared_bytes_ = 0;
 };
 
 TEST_P(CudaLinear, IsTheDefinitionToTheBit) {
-  const Launch launch = {nullptr, false, processors_};
+  const Launch launch = {nullptr, false, processors_, shared_bytes_};
   unsigned seed = 1;
   for (const auto& [rows, cols] : std::vector<std::pair<int, int>>{{16, 64}, {40, 96}, {33, 160}, {100, 576}, {48, 1536}, {72, 4352}, {4000, 288}}) {
     const Stored w = Store(GetParam(), rows, cols, seed++);

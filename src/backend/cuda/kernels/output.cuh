@@ -25,12 +25,11 @@ __device__ __forceinline__ void StoreValue(__half* place, int position, int dim,
   place[16 * dim + i * 16 + position % 16] = __float2half_rn(value);
 }
 
-/// What finishing a pair of rows needs besides their sums. Everything but `old` is on the device before the forward
-/// begins, so that it can be loaded while earlier kernels run.
+/// What finishing a pair of rows needs besides their sums, and is on the device before the forward begins, so that it can
+/// be loaded while earlier kernels run.
 struct FinishInput {
   float2 bias = {0, 0};
   float2 turn = {1, 0};    // kQkv: cosine and sine
-  float2 old = {0, 0};     // kResidual: y; kUp: the gate
   __half* place = nullptr;  // kQkv: the head's page
   int head = 0, i = 0, position = 0;
   bool skip = false;
@@ -56,13 +55,16 @@ __device__ __forceinline__ FinishInput LoadFinish(const OutputTask& out, const S
   return in;
 }
 
-/// What earlier kernels of this forward have left: only after WaitForPrevious.
-__device__ __forceinline__ void LoadOld(FinishInput& in, const OutputTask& out, int tile, int g, int token) {
+/// What earlier kernels of this forward have left: for kResidual y, for kUp the gate. Only after WaitForPrevious.
+__device__ __forceinline__ float2 LoadOld(const OutputTask& out, int tile, int g, int token) {
+  float2 old = {0, 0};
   const float* from = out.kind == Output::kResidual ? out.y : out.kind == Output::kUp ? out.other : nullptr;
-  if (from == nullptr) return;
-  from += token * out.stride + tile * kTileRows + g;
-  if (tile * kTileRows + g < out.rows) in.old.x = from[0];
-  if (tile * kTileRows + g + 8 < out.rows) in.old.y = from[8];
+  if (from == nullptr) return old;
+  const int row = tile * kTileRows + g;
+  from += token * out.stride + row;
+  if (row < out.rows) old.x = __ldcg(from);
+  if (row + 8 < out.rows) old.y = __ldcg(from + 8);
+  return old;
 }
 
 __device__ __forceinline__ void FinishQkv(const FinishInput& in, const OutputTask& out, int token, float a, float b) {
@@ -92,7 +94,8 @@ __device__ __forceinline__ void FinishQkv(const FinishInput& in, const OutputTas
 }
 
 /// a and b: the sums of slots g and g + 8 of `tile` for `token`.
-__device__ __forceinline__ void Finish(const FinishInput& in, const OutputTask& out, int tile, int g, int token, float a, float b) {
+__device__ __forceinline__ void Finish(const FinishInput& in, float2 old, const OutputTask& out, int tile, int g, int token, float a,
+                                       float b) {
   a += in.bias.x;
   b += in.bias.y;
   if (out.kind == Output::kQkv) return FinishQkv(in, out, token, a, b);
@@ -104,11 +107,11 @@ __device__ __forceinline__ void Finish(const FinishInput& in, const OutputTask& 
   }
   const int row = tile * kTileRows + g;
   if (out.kind == Output::kResidual) {
-    a += in.old.x;
-    b += in.old.y;
+    a += old.x;
+    b += old.y;
   } else if (out.kind == Output::kUp) {
-    a *= Activate(out.relu2, in.old.x);
-    b *= Activate(out.relu2, in.old.y);
+    a *= Activate(out.relu2, old.x);
+    b *= Activate(out.relu2, old.y);
   }
   if (row < out.rows) y[row] = a;
   if (row + 8 < out.rows) y[row + 8] = b;
@@ -117,9 +120,7 @@ __device__ __forceinline__ void Finish(const FinishInput& in, const OutputTask& 
 /// All of it at once.
 __device__ __forceinline__ void Finish(const OutputTask& out, const Staging& staging, int tile, int g, int token, float a,
                                        float b) {
-  FinishInput in = LoadFinish(out, staging, tile, g, token);
-  LoadOld(in, out, tile, g, token);
-  Finish(in, out, tile, g, token, a, b);
+  Finish(LoadFinish(out, staging, tile, g, token), LoadOld(out, tile, g, token), out, tile, g, token, a, b);
 }
 
 }  // namespace edgellm::cuda

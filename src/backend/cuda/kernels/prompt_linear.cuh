@@ -25,8 +25,8 @@ template <Codes kCodes, typename Form, bool kZeros>
 struct Stage {
   static constexpr int kTileBytes = kStageK / ChunkK(kCodes) * kChunkBytes;
   static constexpr int kPanelBytes = kStageBlocks * kChunkBytes;
-  static constexpr int kGroups = kCodes == Codes::kTernary ? 1 : 4;  // ternary has its scales at the end (or f32 ones, at 256)
-  static constexpr int kScaleBytes = kGroups * 32;                   // of a tile, f16
+  static constexpr int kGroups = kCodes == Codes::kTernary ? 0 : 4;  // ternary has f32 scales, which come from memory
+  static constexpr int kScaleBytes = 8 * kGroups * 4;                // of a tile: [g][group][2], f16
   static constexpr int kInput = kBlockTiles * kTileBytes;
   static constexpr int kScales = kInput + Form::kBlockPanels * kPanelBytes;
   static constexpr int kZeroPoints = kScales + kBlockTiles * kScaleBytes;
@@ -35,10 +35,13 @@ struct Stage {
   static constexpr int kBytes = kInputSums + (kZeros ? Form::kBlockPanels * kGroups * 32 : 0);
 };
 
+inline constexpr int kSliceStages = kSliceK / kStageK, kRing = 4;
+template <Codes kCodes>
+inline constexpr int kStripStages = StripK(kCodes) / kStageK;
+
 struct PromptShape {
   int stages;          // of kStageK in a row
-  int slice_stages;    // in a slice
-  int slices_of_block; // that one block adds up; fewer than all where blockIdx.z counts them
+  int stages_of_block; // that one block takes: all, or a slice's
   float* partial;      // [slice][token][row], where blockIdx.z counts slices
 };
 
@@ -55,14 +58,13 @@ __device__ __forceinline__ void FetchWeights(const PackedMatrix& m, int tile0, i
     CopyAsync16(to + tile * S::kTileBytes + unit * 16, m.data + chunk * kChunkBytes + unit * 16);
   }
   if constexpr (kCodes != Codes::kTernary) {
-    const int stage_groups = kStageK / m.group, first = stage * stage_groups, units_of_tile = stage_groups * 2;
-    const int have = min(units_of_tile, (m.groups - first) * 2);
-    for (int i = threadIdx.x; i < kBlockTiles * units_of_tile; i += kPromptThreads) {
-      const int tile = i / units_of_tile, unit = i % units_of_tile;
-      if (tile0 + tile >= m.tiles || unit >= have) continue;
-      const size_t at = (static_cast<size_t>(tile0 + tile) * m.groups + first) * 32 + unit * 16;
-      CopyAsync16(to + S::kScales + tile * S::kScaleBytes + unit * 16, m.scales + at);
-      if (kZeros) CopyAsync16(to + S::kZeroPoints + tile * S::kScaleBytes + unit * 16, m.zeros + at);
+    const int groups = kStageK / m.group, strip = stage / kStripStages<kCodes>, bytes = groups * 4;
+    for (int i = threadIdx.x; i < kBlockTiles * 8; i += kPromptThreads) {
+      const int tile = i / 8, g = i % 8;
+      if (tile0 + tile >= m.tiles) continue;
+      const size_t at = ((static_cast<size_t>(tile0 + tile) * m.strips() + strip) * 8 + g) * kStripStages<kCodes> + stage % kStripStages<kCodes>;
+      CopyAsync(to + S::kScales + tile * S::kScaleBytes + g * 16, m.scales + at * bytes, bytes);
+      if (kZeros) CopyAsync(to + S::kZeroPoints + tile * S::kScaleBytes + g * 16, m.zeros + at * bytes, bytes);
     }
   }
 }
@@ -92,129 +94,168 @@ __device__ __forceinline__ void FetchActivations(const PreparedInput& in, int gr
   }
 }
 
-/// The sums of a warp: exact integers of the group, floats of the slice.
-template <typename Form>
+/// The sums of a warp: integers of a group that is longer than a stage (kInts), floats of the strip and of the slice.
+template <typename Form, bool kInts>
 struct PromptSums {
-  int32_t ints[Form::kTiles][Form::kPanels][4];
-  float slice[Form::kTiles][Form::kPanels][4];
+  int32_t ints[kInts ? Form::kTiles : 1][kInts ? Form::kPanels : 1][4];
+  float strip[Form::kTiles][Form::kPanels][4], slice[Form::kTiles][Form::kPanels][4];
 
-  __device__ __forceinline__ void Clear() {
+  template <typename Visit>
+  static __device__ __forceinline__ void ForEach(Visit visit) {
 #pragma unroll
     for (int i = 0; i < Form::kTiles; ++i) {
 #pragma unroll
       for (int j = 0; j < Form::kPanels; ++j) {
 #pragma unroll
-        for (int c = 0; c < 4; ++c) {
-          ints[i][j][c] = 0;
-          slice[i][j][c] = 0;
-        }
+        for (int c = 0; c < 4; ++c) visit(i, j, c);
       }
+    }
+  }
+  __device__ __forceinline__ void Clear() {
+    ForEach([&](int i, int j, int c) {
+      if (kInts) ints[i][j][c] = 0;
+      strip[i][j][c] = 0;
+      slice[i][j][c] = 0;
+    });
+  }
+  __device__ __forceinline__ void EndStrip() {
+    ForEach([&](int i, int j, int c) {
+      slice[i][j][c] += strip[i][j][c];
+      strip[i][j][c] = 0;
+    });
+  }
+};
+
+inline constexpr int kStageSteps = kStageK / 32;
+
+/// The operands of a warp's tiles in a stage.
+template <Codes kCodes, typename Form>
+struct StageWeights {
+  uint32_t a[Form::kTiles][kStageSteps][4];
+
+  template <int kTileBytes, int kStep = 0>
+  __device__ __forceinline__ void Load(const uint8_t* stage, int tile) {
+    if constexpr (kStep < kStageSteps) {
+      constexpr int kSub = kChunkSteps<kCodes>;
+#pragma unroll
+      for (int i = 0; i < Form::kTiles; ++i) {
+        const uint4 w = *reinterpret_cast<const uint4*>(stage + (tile + i) * kTileBytes + kStep / kSub * kChunkBytes + threadIdx.x % 32 * 16);
+        Unpack<kCodes, kStep % kSub>(w, a[i][kStep]);
+      }
+      Load<kTileBytes, kStep + 1>(stage, tile);
     }
   }
 };
 
-template <Codes kCodes, typename Form, int kStep>
-__device__ __forceinline__ void PromptStep(PromptSums<Form>& sums, const uint4 (&w)[Form::kTiles],
-                                           const uint32_t (&b)[Form::kPanels][2]) {
+/// The inputs of one panel in a stage: two values of k a word, two words a step.
+struct StageInput {
+  uint4 x[kStageBlocks];
+  __device__ __forceinline__ void Load(const uint8_t* panel) {
 #pragma unroll
-  for (int i = 0; i < Form::kTiles; ++i) {
-    uint32_t a[4];
-    Unpack<kCodes, kStep>(w[i], a);
+    for (int block = 0; block < kStageBlocks; ++block) {
+      x[block] = *reinterpret_cast<const uint4*>(panel + block * kChunkBytes + threadIdx.x % 32 * 16);
+    }
+  }
+  __device__ __forceinline__ uint32_t Word(int step, int i) const {
+    const uint4& v = x[step / 2];
+    return step % 2 == 0 ? (i == 0 ? v.x : v.y) : (i == 0 ? v.z : v.w);
+  }
+};
+
+/// One stage whose groups end within it.
+template <Codes kCodes, typename Form, bool kZeros, int kGroupSteps>
+__device__ __forceinline__ void AddStage(PromptSums<Form, false>& sums, const uint8_t* stage, int tile, int panel) {
+  using S = Stage<kCodes, Form, kZeros>;
+  constexpr int kGroups = kStageSteps / kGroupSteps;
+  const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
+  StageWeights<kCodes, Form> weights;
+  weights.template Load<S::kTileBytes>(stage, tile);
 #pragma unroll
-    for (int j = 0; j < Form::kPanels; ++j) MmaInt8(sums.ints[i][j], a, b[j][0], b[j][1]);
+  for (int j = 0; j < Form::kPanels; ++j) {
+    StageInput in;
+    in.Load(stage + S::kInput + (panel + j) * S::kPanelBytes);
+#pragma unroll
+    for (int group = 0; group < kGroups; ++group) {
+      const int at = ((panel + j) * S::kGroups + group) * 32 + t * 8;
+      const float2 x = *reinterpret_cast<const float2*>(stage + S::kInputScales + at);
+      int2 x_sum = {0, 0};
+      if (kZeros) x_sum = *reinterpret_cast<const int2*>(stage + S::kInputSums + at);
+#pragma unroll
+      for (int i = 0; i < Form::kTiles; ++i) {
+        int32_t d[4] = {};
+#pragma unroll
+        for (int s = 0; s < kGroupSteps; ++s) {
+          const int step = group * kGroupSteps + s;
+          MmaInt8(d, weights.a[i][step], in.Word(step, 0), in.Word(step, 1));
+        }
+        const int of_tile = (tile + i) * S::kScaleBytes + g * 16 + group * 4;
+        const float2 w = __half22float2(*reinterpret_cast<const __half2*>(stage + S::kScales + of_tile));
+        float2 zero = {0, 0};
+        if (kZeros) zero = __half22float2(*reinterpret_cast<const __half2*>(stage + S::kZeroPoints + of_tile));
+#pragma unroll
+        for (int c = 0; c < 4; ++c) {
+          const float value = ValueOf<kCodes>(d[c], kZeros, c < 2 ? zero.x : zero.y, c % 2 ? x_sum.y : x_sum.x);
+          sums.strip[i][j][c] = fmaf(value, (c < 2 ? w.x : w.y) * (c % 2 ? x.y : x.x), sums.strip[i][j][c]);
+        }
+      }
+    }
   }
 }
 
-/// Adds the finished group to the slice.
-template <Codes kCodes, typename Form, bool kZeros>
-__device__ __forceinline__ void EndGroup(PromptSums<Form>& sums, const uint8_t* stage, int group, int tile, int panel) {
-  using S = Stage<kCodes, Form, kZeros>;
-  const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
-  float2 w[Form::kTiles], zero[Form::kTiles] = {};
-#pragma unroll
-  for (int i = 0; i < Form::kTiles; ++i) {
-    const int at = (tile + i) * S::kScaleBytes + group * 32 + g * 4;
-    w[i] = __half22float2(*reinterpret_cast<const __half2*>(stage + S::kScales + at));
-    if (kZeros) zero[i] = __half22float2(*reinterpret_cast<const __half2*>(stage + S::kZeroPoints + at));
-  }
+/// One stage of ternary codes, whose groups are longer.
+template <typename Form>
+__device__ __forceinline__ void AddTernaryStage(PromptSums<Form, true>& sums, const uint8_t* stage, int tile, int panel) {
+  using S = Stage<Codes::kTernary, Form, false>;
+  StageWeights<Codes::kTernary, Form> weights;
+  weights.template Load<S::kTileBytes>(stage, tile);
 #pragma unroll
   for (int j = 0; j < Form::kPanels; ++j) {
-    const int at = ((panel + j) * S::kGroups + group) * 32 + t * 8;
-    const float2 x = *reinterpret_cast<const float2*>(stage + S::kInputScales + at);
-    int2 x_sum = {0, 0};
-    if (kZeros) x_sum = *reinterpret_cast<const int2*>(stage + S::kInputSums + at);
+    StageInput in;
+    in.Load(stage + S::kInput + (panel + j) * S::kPanelBytes);
 #pragma unroll
     for (int i = 0; i < Form::kTiles; ++i) {
 #pragma unroll
-      for (int c = 0; c < 4; ++c) {
-        const float value = ValueOf<kCodes>(sums.ints[i][j][c], kZeros, c < 2 ? zero[i].x : zero[i].y, c % 2 ? x_sum.y : x_sum.x);
-        sums.slice[i][j][c] = fmaf(value, (c < 2 ? w[i].x : w[i].y) * (c % 2 ? x.y : x.x), sums.slice[i][j][c]);
-        sums.ints[i][j][c] = 0;
-      }
+      for (int s = 0; s < kStageSteps; ++s) MmaInt8(sums.ints[i][j], weights.a[i][s], in.Word(s, 0), in.Word(s, 1));
     }
   }
 }
 
 /// Adds a finished group of 256 ternary codes (GGML's): its scales come from memory, one scale serves all of a token.
 template <typename Form>
-__device__ __forceinline__ void EndTernaryGroup(PromptSums<Form>& sums, const PackedMatrix& m, const PreparedInput& in, int group,
+__device__ __forceinline__ void EndTernaryGroup(PromptSums<Form, true>& sums, const PackedMatrix& m, const PreparedInput& in, int group,
                                                 int tile, int panel) {
   const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
 #pragma unroll
   for (int i = 0; i < Form::kTiles; ++i) {
     float2 w = {0, 0};
-    if (tile + i < m.tiles) w = reinterpret_cast<const float2*>(m.scales)[(static_cast<size_t>(tile + i) * m.groups + group) * 8 + g];
+    if (tile + i < m.tiles) w = *reinterpret_cast<const float2*>(reinterpret_cast<const float*>(m.scales) + m.scale_index(tile + i, group, g));
 #pragma unroll
     for (int j = 0; j < Form::kPanels; ++j) {
       const float2 x = *reinterpret_cast<const float2*>(in.scales + (panel + j) * kPanelTokens + 2 * t);
 #pragma unroll
       for (int c = 0; c < 4; ++c) {
         const float value = ValueOf<Codes::kTernary>(sums.ints[i][j][c], false, 0, 0);
-        sums.slice[i][j][c] = fmaf(value, (c < 2 ? w.x : w.y) * (c % 2 ? x.y : x.x), sums.slice[i][j][c]);
+        sums.strip[i][j][c] = fmaf(value, (c < 2 ? w.x : w.y) * (c % 2 ? x.y : x.x), sums.strip[i][j][c]);
         sums.ints[i][j][c] = 0;
       }
     }
   }
 }
 
-template <Codes kCodes, typename Form, bool kZeros, int kStep = 0>
-__device__ __forceinline__ void PromptStage(PromptSums<Form>& sums, const uint8_t* stage, int group_steps, int steps, int tile,
-                                            int panel) {
-  using S = Stage<kCodes, Form, kZeros>;
-  constexpr int kSteps = kStageK / 32;
-  if constexpr (kStep < kSteps) {
-    if (kStep >= steps) {
-      // The row ends within the stage, and with it its last group.
-      if (kCodes != Codes::kTernary && kStep % group_steps != 0) EndGroup<kCodes, Form, kZeros>(sums, stage, kStep / group_steps, tile, panel);
-      return;
-    }
-    const int lane = threadIdx.x % 32;
-    uint4 w[Form::kTiles];
-    uint32_t b[Form::kPanels][2];
-#pragma unroll
-    for (int i = 0; i < Form::kTiles; ++i) {
-      w[i] = *reinterpret_cast<const uint4*>(stage + (tile + i) * S::kTileBytes + kStep / kChunkSteps<kCodes> * kChunkBytes + lane * 16);
-    }
-#pragma unroll
-    for (int j = 0; j < Form::kPanels; ++j) {
-      const uint2 x = *reinterpret_cast<const uint2*>(stage + S::kInput + (panel + j) * S::kPanelBytes + kStep / 2 * kChunkBytes +
-                                                      lane * 16 + kStep % 2 * 8);
-      b[j][0] = x.x;
-      b[j][1] = x.y;
-    }
-    PromptStep<kCodes, Form, kStep % kChunkSteps<kCodes>>(sums, w, b);
-    if (kCodes != Codes::kTernary && (kStep + 1) % group_steps == 0) {
-      EndGroup<kCodes, Form, kZeros>(sums, stage, kStep / group_steps, tile, panel);
-    }
-    PromptStage<kCodes, Form, kZeros, kStep + 1>(sums, stage, group_steps, steps, tile, panel);
-  }
-}
+/// Totals of several slices, in shared memory behind the ring: they are touched once in kSliceStages stages.
+template <typename Form>
+struct PromptTotals {
+  static constexpr size_t kBytes = static_cast<size_t>(Form::kTiles) * Form::kPanels * 4 * kPromptThreads * sizeof(float);
+  float* mine;
+  __device__ __forceinline__ float& At(int i, int j, int c) const { return mine[((i * Form::kPanels + j) * 4 + c) * kPromptThreads]; }
+};
 
 template <Codes kCodes, typename Form, bool kZeros, bool kSlices>
 __global__ void __launch_bounds__(kPromptThreads) PromptLinear(const __grid_constant__ LinearTask task,
                                                                const __grid_constant__ PromptShape s) {
   using S = Stage<kCodes, Form, kZeros>;
-  constexpr int kRing = 4;
+  constexpr bool kTernary = kCodes == Codes::kTernary;
+  using Sums = PromptSums<Form, kTernary>;
   extern __shared__ __align__(128) uint8_t shared[];
   const PackedMatrix& m = task.matrix;
   const PreparedInput& in = task.input.out;
@@ -222,9 +263,7 @@ __global__ void __launch_bounds__(kPromptThreads) PromptLinear(const __grid_cons
   const int tile0 = blockIdx.y * kBlockTiles, panel0 = blockIdx.x * Form::kBlockPanels;
   const int panels = (task.tokens + kPanelTokens - 1) / kPanelTokens;
   const int tile = warp / Form::kWarpsAcross * Form::kTiles, panel = warp % Form::kWarpsAcross * Form::kPanels;
-  const int first = blockIdx.z * s.slice_stages;
-  const int last = min(s.stages, first + s.slice_stages * s.slices_of_block);
-  const int group_steps = kCodes == Codes::kTernary ? 1 : m.group / 32;
+  const int first = blockIdx.z * s.stages_of_block, last = min(s.stages, first + s.stages_of_block);
   const int input_group = task.input.group;
   LetNextStart();
 #pragma unroll
@@ -238,10 +277,11 @@ __global__ void __launch_bounds__(kPromptThreads) PromptLinear(const __grid_cons
     CopyCommit();  // the first of these holds all weights so far: it is waited for first anyway
   }
 
-  PromptSums<Form> sums;
+  Sums sums;
   sums.Clear();
-  float total[kSlices ? Form::kTiles : 1][kSlices ? Form::kPanels : 1][4] = {};
-  int slot = 0, in_slice = 0;
+  const PromptTotals<Form> total = {reinterpret_cast<float*>(shared + kRing * S::kBytes) + threadIdx.x};
+  if (kSlices) Sums::ForEach([&](int i, int j, int c) { total.At(i, j, c) = 0; });
+  int slot = 0;
   for (int stage = first; stage < last; ++stage) {
     CopyWait<kRing - 2>();
     __syncthreads();
@@ -252,25 +292,24 @@ __global__ void __launch_bounds__(kPromptThreads) PromptLinear(const __grid_cons
       FetchActivations<kCodes, Form, kZeros>(in, input_group, panels, panel0, next, to);
     }
     CopyCommit();
-    const int steps = (min(kStageK, m.cols - stage * kStageK) + 31) / 32;
-    PromptStage<kCodes, Form, kZeros>(sums, shared + slot * S::kBytes, group_steps, steps, tile, panel);
-    slot = (slot + 1) % kRing;
-    if (kCodes == Codes::kTernary && m.group < m.cols && (stage % 2 == 1 || stage + 1 == s.stages)) {
-      EndTernaryGroup(sums, m, in, stage / 2, tile0 + tile, panel0 + panel);
+    const uint8_t* here = shared + slot * S::kBytes;
+    if constexpr (kTernary) {
+      AddTernaryStage<Form>(sums, here, tile, panel);
+      if (!m.whole_row() && (stage % 2 == 1 || stage + 1 == s.stages)) EndTernaryGroup(sums, m, in, stage / 2, tile0 + tile, panel0 + panel);
+    } else if (m.group == 128) {
+      AddStage<kCodes, Form, kZeros, 4>(sums, here, tile, panel);
+    } else if (m.group == 64) {
+      AddStage<kCodes, Form, kZeros, 2>(sums, here, tile, panel);
+    } else {
+      AddStage<kCodes, Form, kZeros, 1>(sums, here, tile, panel);
     }
-    if (kSlices && ++in_slice == s.slice_stages) {
-      in_slice = 0;
-#pragma unroll
-      for (int i = 0; i < Form::kTiles; ++i) {
-#pragma unroll
-        for (int j = 0; j < Form::kPanels; ++j) {
-#pragma unroll
-          for (int c = 0; c < 4; ++c) {
-            total[i][j][c] += sums.slice[i][j][c];
-            sums.slice[i][j][c] = 0;
-          }
-        }
-      }
+    slot = (slot + 1) % kRing;
+    if ((stage + 1) % kStripStages<kCodes> == 0 || stage + 1 == last) sums.EndStrip();
+    if (kSlices && ((stage + 1) % kSliceStages == 0 || stage + 1 == last)) {
+      Sums::ForEach([&](int i, int j, int c) {
+        total.At(i, j, c) += sums.slice[i][j][c];
+        sums.slice[i][j][c] = 0;
+      });
     }
   }
 
@@ -279,8 +318,7 @@ __global__ void __launch_bounds__(kPromptThreads) PromptLinear(const __grid_cons
     const int my_tile = tile0 + tile + i;
     if (my_tile >= m.tiles) continue;
     float2 w = {1, 1};
-    const bool one_group = kCodes == Codes::kTernary && m.group >= m.cols;
-    if (one_group) w = reinterpret_cast<const float2*>(m.scales)[my_tile * 8 + g];
+    if (kTernary && m.whole_row()) w = reinterpret_cast<const float2*>(m.scales)[my_tile * 8 + g];
 #pragma unroll
     for (int j = 0; j < Form::kPanels; ++j) {
       const int my_panel = panel0 + panel + j;
@@ -288,25 +326,21 @@ __global__ void __launch_bounds__(kPromptThreads) PromptLinear(const __grid_cons
       for (int c = 0; c < 2; ++c) {
         const int token = my_panel * kPanelTokens + 2 * t + c;
         if (token >= task.tokens) continue;
-        float a = sums.slice[i][j][c], b = sums.slice[i][j][c + 2];
-        if (one_group) {
-          const float x = in.scales[static_cast<size_t>(my_panel) * in.groups * kPanelTokens + 2 * t + c];
-          a = fmaf(ValueOf<kCodes>(sums.ints[i][j][c], false, 0, 0), w.x * x, 0.0f);
-          b = fmaf(ValueOf<kCodes>(sums.ints[i][j][c + 2], false, 0, 0), w.y * x, 0.0f);
+        float a = kSlices ? total.At(i, j, c) : sums.slice[i][j][c], b = kSlices ? total.At(i, j, c + 2) : sums.slice[i][j][c + 2];
+        if constexpr (kTernary) {
+          if (m.whole_row()) {
+            const float x = in.scales[static_cast<size_t>(my_panel) * in.groups * kPanelTokens + 2 * t + c];
+            a = fmaf(ValueOf<kCodes>(sums.ints[i][j][c], false, 0, 0), w.x * x, 0.0f);
+            b = fmaf(ValueOf<kCodes>(sums.ints[i][j][c + 2], false, 0, 0), w.y * x, 0.0f);
+          }
         }
-        if (kSlices) {
-          a = total[i][j][c] + a;
-          b = total[i][j][c + 2] + b;
-        } else {
-          a = 0.0f + a;
-          b = 0.0f + b;
-        }
+        const float factor = in.factors[my_panel * kPanelTokens + 2 * t + c];
         if (gridDim.z > 1) {
           float* to = s.partial + (static_cast<size_t>(blockIdx.z) * task.tokens + token) * (m.tiles * kTileRows) + my_tile * kTileRows + g;
           to[0] = a;
           to[8] = b;
         } else {
-          Finish(task.out, task.staging, my_tile, g, token, a, b);
+          Finish(task.out, task.staging, my_tile, g, token, a * factor, b * factor);
         }
       }
     }
@@ -326,7 +360,8 @@ __global__ void AddSlices(const __grid_constant__ LinearTask task, const float* 
     a += from[0];
     b += from[8];
   }
-  Finish(task.out, task.staging, tile, g, token, a, b);
+  const float factor = task.input.out.factors[token];
+  Finish(task.out, task.staging, tile, g, token, a * factor, b * factor);
 }
 
 }  // namespace edgellm::cuda

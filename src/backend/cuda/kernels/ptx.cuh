@@ -82,6 +82,12 @@ __device__ __forceinline__ void PrefetchL2(const void* from, uint32_t bytes) {
 #endif
 }
 
+/// This block's share of `bytes`, by one of its threads.
+__device__ __forceinline__ void PrefetchShare(const uint8_t* data, size_t bytes) {
+  const size_t share = (bytes + gridDim.x - 1) / gridDim.x + 127 & ~size_t{127}, begin = share * blockIdx.x;
+  if (begin < bytes) PrefetchL2(data + begin, static_cast<uint32_t>(min(share, bytes - begin)));
+}
+
 __device__ __forceinline__ uint32_t SharedAddress(const void* pointer) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
 }
@@ -94,6 +100,19 @@ __device__ __forceinline__ void CopyAsync16(void* to, const void* from) {
   *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(from);
 #endif
 }
+/// Likewise 4, 8 or 16 bytes.
+__device__ __forceinline__ void CopyAsync(void* to, const void* from, int bytes) {
+  if (bytes == 16) return CopyAsync16(to, from);
+#if __CUDA_ARCH__ >= 800
+  if (bytes == 8) {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 8;" ::"r"(SharedAddress(to)), "l"(from) : "memory");
+  } else {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(SharedAddress(to)), "l"(from) : "memory");
+  }
+#else
+  for (int i = 0; i < bytes / 4; ++i) reinterpret_cast<uint32_t*>(to)[i] = reinterpret_cast<const uint32_t*>(from)[i];
+#endif
+}
 __device__ __forceinline__ void CopyCommit() {
 #if __CUDA_ARCH__ >= 800
   asm volatile("cp.async.commit_group;" ::: "memory");
@@ -104,6 +123,43 @@ template <int kLeft>
 __device__ __forceinline__ void CopyWait() {
 #if __CUDA_ARCH__ >= 800
   asm volatile("cp.async.wait_group %0;" ::"n"(kLeft) : "memory");
+#endif
+}
+
+/// A barrier in shared memory that bulk copies arrive at with their bytes (sm_90).
+__device__ __forceinline__ void InitBarrier(uint64_t* barrier) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(SharedAddress(barrier)) : "memory");
+#endif
+}
+/// Makes initialised barriers known to the copy engine.
+__device__ __forceinline__ void PublishBarriers() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+#endif
+}
+__device__ __forceinline__ void ExpectBytes(uint64_t* barrier, uint32_t bytes) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(SharedAddress(barrier)), "r"(bytes) : "memory");
+#endif
+}
+/// Copies bytes (a multiple of 16) that are read once.
+__device__ __forceinline__ void CopyBulk(void* to, const void* from, uint32_t bytes, uint64_t* barrier, const StreamPolicy& stream) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], %2, [%3], %4;" ::"r"(
+                   SharedAddress(to)),
+               "l"(from), "r"(bytes), "r"(SharedAddress(barrier)), "l"(stream.policy)
+               : "memory");
+#endif
+}
+/// Waits for the phase of a barrier that ends with parity `parity`.
+__device__ __forceinline__ void WaitBarrier(uint64_t* barrier, uint32_t parity) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile(
+      "{\n.reg .pred done;\nagain_%=:\nmbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n@!done bra again_%=;\n}" ::"r"(
+          SharedAddress(barrier)),
+      "r"(parity)
+      : "memory");
 #endif
 }
 
