@@ -88,6 +88,18 @@ TEST(CudaAttention, LongContextsOfPaddedHeadsAreThoseOfTheReference) {
   EXPECT_LE(Distance(AllLogits(model, kCuda, ids, kKv), AllLogits(model, {"reference", ""}, ids, kKv)), 1e-3);
 }
 
+// One token at a time, a few, or prompts by blocks: different kernels, the same bits, also where contexts are added up by
+// splits, and where several heads share keys.
+TEST(CudaAttention, PromptsByBlocksAreToTheBitWhatTokensAre) {
+  if (const std::string reason = NoDevice(); !reason.empty()) GTEST_SKIP() << reason;
+  for (const char* checkpoint : {"llama-tied", "qwen2-sharded", "qwen3-untied", "llama-bias-head-dim"}) {
+    const Model model = InFormat(checkpoint, WeightFormat{.kind = WeightKind::kInt8, .group = 32});
+    const auto ids = Prompt(900, 3, model.config.vocab);
+    const auto expected = AllLogits(model, kCuda, ids, kKv, 1);
+    for (int slice : {40, 100, 333, 900}) EXPECT_EQ(AllLogits(model, kCuda, ids, kKv, slice), expected) << checkpoint << ' ' << slice;
+  }
+}
+
 TEST(CudaDemo, LogitsAndIdsAreThoseOfTheReference) {
   if (const std::string reason = NoDevice(); !reason.empty()) GTEST_SKIP() << reason;
   const Model model = ReadModelFile(SourceDir() / "models" / "demo" / "demo.edgellm");

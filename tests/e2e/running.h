@@ -1,9 +1,11 @@
 // What whole-model tests share: a model on a backend, forwards over plain token lists, greedy continuation.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <numeric>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -36,27 +38,32 @@ inline std::unique_ptr<Backend> Bind(const Model& model, const Target& target, c
                      {.threads = target.threads, .isa = target.isa, .ternary = target.ternary});
 }
 
-/// Logits of every position of `ids`, in one forward: [position][vocab].
+/// Logits of every position of `ids`, in forwards of at most `slice` tokens: [position][vocab].
 inline std::vector<std::vector<float>> AllLogits(const Model& model, const Target& target,
-                                                 const std::vector<int32_t>& ids, KvType kv = KvType::kF32) {
+                                                 const std::vector<int32_t>& ids, KvType kv = KvType::kF32,
+                                                 int slice = INT32_MAX) {
   const int count = static_cast<int>(ids.size()), pages = (count + kPageTokens - 1) / kPageTokens;
+  slice = std::min(slice, count);
   const auto backend =
       Bind(model, target,
-           {.batch_tokens = count, .logit_rows = count, .pages = pages, .context = count, .kv = kv});
+           {.batch_tokens = slice, .logit_rows = slice, .pages = pages, .context = count, .kv = kv});
   std::vector<int32_t> positions(ids.size()), sequences(ids.size(), 0), table(static_cast<size_t>(pages));
   std::iota(positions.begin(), positions.end(), 0);
   std::iota(table.rbegin(), table.rend(), 0);
-  backend->Forward({.tokens = ids,
-                    .positions = positions,
-                    .sequences = sequences,
-                    .pages = table,
-                    .pages_per_sequence = pages,
-                    .logit_rows = positions,
-                    .sampling = {}});
   std::vector<std::vector<float>> logits;
-  for (int row = 0; row < count; ++row) {
-    const auto values = backend->LogitsOf(row);
-    logits.emplace_back(values.begin(), values.end());
+  for (int first = 0; first < count; first += slice) {
+    const auto from = static_cast<size_t>(first), size = static_cast<size_t>(std::min(slice, count - first));
+    backend->Forward({.tokens = std::span(ids).subspan(from, size),
+                      .positions = std::span(positions).subspan(from, size),
+                      .sequences = std::span(sequences).first(size),
+                      .pages = table,
+                      .pages_per_sequence = pages,
+                      .logit_rows = std::span(positions).first(size),
+                      .sampling = {}});
+    for (int row = 0; row < static_cast<int>(size); ++row) {
+      const auto values = backend->LogitsOf(row);
+      logits.emplace_back(values.begin(), values.end());
+    }
   }
   return logits;
 }

@@ -1,5 +1,6 @@
 // Attention of single tokens (decoding, and short slices of prompts): a block for each token, key/value head and split of
-// the context, a warp for each unit of 32 positions. The last block of a token and head to arrive adds the splits.
+// the context, a warp for one or two units of 32 positions. The last block of a token and head to arrive adds the splits.
+// Blocks are small enough that the weights of the next kernels stream in beside them.
 #include <algorithm>
 
 #include "backend/cuda/kernels/attend.cuh"
@@ -8,36 +9,26 @@
 namespace edgellm::cuda {
 namespace {
 
-constexpr int kAttendThreads = 512, kAttendWarps = kAttendThreads / 32;
+constexpr int kMostUnits = kWholePositions / kUnit;  // of a block
+/// Threads of a block: a warp a unit of a whole context; or for every second, where fewer registers leave room for the
+/// blocks of other kernels, or heads are too large for so many threads' registers.
+constexpr int kManyThreads = 512, kFewThreads = 256;
 
 template <int kDim>
 struct AttendShared {
   QueryRows<kDim> query;
-  float m[kAttendWarps][16], sum[kAttendWarps][16];
+  float m[kMostUnits][16], sum[kMostUnits][16];
   bool last;
   alignas(16) float out[];  // [unit][row][kDim + 8]
 };
 template <int kDim>
 inline constexpr int kOutStride = kDim + 8;
 
-/// Rows of queries to shared memory as two halves; rows that are not there are zero.
-template <int kDim>
-__device__ void FetchQueries(AttendShared<kDim>& shared, const float* query, int rows, int dim) {
-  for (int i = threadIdx.x; i < 16 * kDim / 2; i += kAttendThreads) {
-    const int row = i / (kDim / 2), d = i % (kDim / 2) * 2;
-    const float2 x = row < rows && d < dim ? *reinterpret_cast<const float2*>(query + row * dim + d) : float2{0, 0};
-    const __half2 high = __floats2half2_rn(x.x, x.y);
-    const float2 near = __half22float2(high);
-    *reinterpret_cast<__half2*>(&shared.query.high[row][d]) = high;
-    *reinterpret_cast<__half2*>(&shared.query.low[row][d]) = __floats2half2_rn(x.x - near.x, x.y - near.y);
-  }
-}
-
 /// One warp's unit, whose keys are there: sums and weighted values to shared memory.
 template <int kDim, bool kSixteen>
 __device__ void AttendUnit(const AttendTask& task, AttendShared<kDim>& shared, const __half* const (&page)[2],
-                           const KeyBlock (&keys)[kDim / 32], int unit, int context, int rows) {
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
+                           const KeyBlock (&keys)[kDim / 32], int unit, int of_block, int context, int rows) {
+  const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
   float s[4][4] = {};
 #pragma unroll
   for (int block = 0; block < kDim / 32; ++block) AddScores<kDim, kSixteen>(s, shared.query, keys[block], block);
@@ -45,64 +36,81 @@ __device__ void AttendUnit(const AttendTask& task, AttendShared<kDim>& shared, c
   uint32_t a[2][4];
   const UnitSums sums = Weigh(s, task.scale, limit, a);
   float o[kDim / 8][4] = {};
-  Values<kDim>(o, a, page);
+  const __half* const values[2] = {page[0] + 16 * kDim, page[1] + 16 * kDim};
+  AddValues<kDim>(o, a, values);
   for (int row = 0; row < (kSixteen ? 2 : 1); ++row) {
     const int r = g + 8 * row;
     if (t == 0) {
-      shared.m[warp][r] = sums.m[row];
-      shared.sum[warp][r] = sums.sum[row];
+      shared.m[of_block][r] = sums.m[row];
+      shared.sum[of_block][r] = sums.sum[row];
     }
     if (r >= rows) continue;
-    float* to = shared.out + (warp * rows + r) * kOutStride<kDim> + 2 * t;
+    float* to = shared.out + (of_block * rows + r) * kOutStride<kDim> + 2 * t;
 #pragma unroll
     for (int n = 0; n < kDim / 8; ++n) *reinterpret_cast<float2*>(to + 8 * n) = {o[n][2 * row], o[n][2 * row + 1]};
   }
 }
 
-/// a * 2^(from - to), exact for whole numbers.
-__device__ __forceinline__ float Rescale(float from, float to) { return from <= kNone ? 0.0f : exp2f(from - to); }
-
-template <int kDim, bool kSixteen>
-__global__ void __launch_bounds__(kAttendThreads) Attend(const __grid_constant__ AttendTask task) {
+template <int kDim, bool kSixteen, int kThreads>
+__global__ void __launch_bounds__(kThreads) Attend(const __grid_constant__ AttendTask task, int tokens) {
   extern __shared__ __align__(16) uint8_t memory[];
   auto& shared = *reinterpret_cast<AttendShared<kDim>*>(memory);
   LetNextStart();
-  const int kv_head = blockIdx.x, split = blockIdx.y, local = blockIdx.z, token = task.first_token + local;
+  // Blocks past the work only wait, like all others (FillsDevice).
+  const int index = blockIdx.x, kv_head = index % task.kv_heads, split = index / task.kv_heads % task.splits;
+  const int local = index / task.kv_heads / task.splits, token = task.first_token + local;
+  if (local >= tokens) return WaitForPrevious();
   // The batch is on the device before its first kernel: this needs no waiting.
   const int sequence = task.staging.sequences[token];
   const int context = task.staging.positions[token] + 1;
   const int splits = context <= kWholePositions ? 1 : (context + kSplitPositions - 1) / kSplitPositions;
-  if (sequence < 0 || split >= splits) return;
+  if (sequence < 0 || split >= splits) return WaitForPrevious();
+  constexpr int kWarps = kThreads / 32;
   const int rows = task.heads / task.kv_heads, dim = task.head_dim, warp = threadIdx.x / 32;
   const int end = splits == 1 ? context : min(context, (split + 1) * kSplitPositions);
   const int units = (end - split * kSplitPositions + kUnit - 1) / kUnit;
-  const int unit = split * (kSplitPositions / kUnit) + warp;
+  const int first_unit = split * (kSplitPositions / kUnit);
+  const int32_t* table = task.staging.pages + static_cast<size_t>(sequence) * task.staging.pages_per_sequence;
   const __half* page[2];
   KeyBlock keys[kDim / 32];
+  const auto load_keys = [&] {
+#pragma unroll
+    for (int block = 0; block < kDim / 32; ++block) keys[block] = LoadKeys<kDim>(page, block);
+  };
   // Nor do keys of positions that an earlier forward has left.
-  const bool has_unit = warp < units, old = has_unit && (unit + 1) * kUnit <= task.staging.starts[token];
-  if (has_unit) {
-    FindPages<kDim>(page, task.cache, task.staging.pages + static_cast<size_t>(sequence) * task.staging.pages_per_sequence,
-                    kv_head, unit, context);
+  const bool old = warp < units && (first_unit + warp + 1) * kUnit <= task.staging.starts[token];
+  if (warp < units) FindPages<kDim>(page, task.cache, table, kv_head, first_unit + warp, context);
+  if (old) load_keys();
+  // Values are wanted a little later: they come nearer, past the weights that stream meanwhile.
+  for (int i = warp; i < units; i += kWarps) {
+    if (i > warp) FindPages<kDim>(page, task.cache, table, kv_head, first_unit + i, context);
+    if (threadIdx.x % 32 < 2) {
+      const bool keys_too = i > warp;
+      const __half* mine = threadIdx.x % 2 == 0 ? page[0] : page[1];
+      PrefetchL2(mine + (keys_too ? 0 : 16 * kDim), (keys_too ? 64 : 32) * kDim);
+    }
   }
-  if (old) {
-#pragma unroll
-    for (int block = 0; block < kDim / 32; ++block) keys[block] = LoadKeys<kDim>(page, block);
-  }
+  if (units > kWarps) FindPages<kDim>(page, task.cache, table, kv_head, first_unit + warp, context);
   WaitForPrevious();
-  if (has_unit && !old) {
-#pragma unroll
-    for (int block = 0; block < kDim / 32; ++block) keys[block] = LoadKeys<kDim>(page, block);
-  }
-  FetchQueries<kDim>(shared, task.query + token * task.query_stride + kv_head * rows * dim, rows, dim);
+  if (warp < units && !old) load_keys();
+  const float* query = task.query + token * task.query_stride + kv_head * rows * dim;
+  StoreQueries<kDim, kSixteen ? 16 : 8>(shared.query, threadIdx.x, kThreads, [&](int row, int d) {
+    return row < rows && d < dim ? *reinterpret_cast<const float2*>(query + row * dim + d) : float2{0, 0};
+  });
   __syncthreads();
-  if (has_unit) AttendUnit<kDim, kSixteen>(task, shared, page, keys, unit, context, rows);
+  for (int i = warp; i < units; i += kWarps) {
+    if (i > warp) {
+      FindPages<kDim>(page, task.cache, table, kv_head, first_unit + i, context);
+      load_keys();
+    }
+    AttendUnit<kDim, kSixteen>(task, shared, page, keys, first_unit + i, i, context, rows);
+  }
   __syncthreads();
 
   const size_t partial_row = kDim + 2;
   float* partial = task.partial +
                    ((static_cast<size_t>(local) * task.kv_heads + kv_head) * task.splits + split) * rows * partial_row;
-  for (int i = threadIdx.x; i < rows * dim; i += kAttendThreads) {
+  for (int i = threadIdx.x; i < rows * dim; i += kThreads) {
     const int row = i / dim, d = i % dim;
     float m = kNone;
     for (int u = 0; u < units; ++u) m = fmaxf(m, shared.m[u][row]);
@@ -133,7 +141,7 @@ __global__ void __launch_bounds__(kAttendThreads) Attend(const __grid_constant__
   if (threadIdx.x == 0) *arrived = 0;
   __threadfence();
   const float* all = partial - static_cast<size_t>(split) * rows * partial_row;
-  for (int i = threadIdx.x; i < rows * dim; i += kAttendThreads) {
+  for (int i = threadIdx.x; i < rows * dim; i += kThreads) {
     const int row = i / dim, d = i % dim;
     float m = kNone;
     for (int u = 0; u < splits; ++u) m = fmaxf(m, __ldcg(all + (u * rows + row) * partial_row + kDim));
@@ -148,23 +156,32 @@ __global__ void __launch_bounds__(kAttendThreads) Attend(const __grid_constant__
   }
 }
 
-template <int kDim, bool kSixteen>
+template <int kDim, bool kSixteen, int kThreads>
 void Run(const AttendTask& task, int tokens, const Launch& launch) {
   const int rows = task.heads / task.kv_heads;
-  const size_t shared = sizeof(AttendShared<kDim>) + static_cast<size_t>(kAttendWarps * rows * kOutStride<kDim>) * sizeof(float);
-  AllowSharedMemory(Attend<kDim, kSixteen>, shared);
+  const size_t shared = sizeof(AttendShared<kDim>) + static_cast<size_t>(kMostUnits * rows * kOutStride<kDim>) * sizeof(float);
+  const auto kernel = Attend<kDim, kSixteen, kThreads>;
+  AllowSharedMemory(kernel, shared);
   AttendTask part = task;
   for (; part.first_token < tokens; part.first_token += kAttendTokens) {
-    const dim3 grid(static_cast<unsigned>(task.kv_heads), static_cast<unsigned>(task.splits),
-                    static_cast<unsigned>(std::min(kAttendTokens, tokens - part.first_token)));
-    LaunchKernel(Attend<kDim, kSixteen>, grid, kAttendThreads, shared, launch, part);
+    const int count = std::min(kAttendTokens, tokens - part.first_token);
+    const int grid = std::max(count * task.kv_heads * task.splits, FillsDevice(task.tiles_around, launch.processors) ? launch.processors : 0);
+    LaunchKernel(kernel, dim3(static_cast<unsigned>(grid)), kThreads, shared, launch, part, count);
   }
+}
+
+template <int kDim, bool kSixteen>
+void ChooseThreads(const AttendTask& task, int tokens, const Launch& launch) {
+  if constexpr (kDim <= 64) {
+    if (FillsDevice(task.tiles_around, launch.processors)) return Run<kDim, kSixteen, kFewThreads>(task, tokens, launch);
+  }
+  Run<kDim, kSixteen, kDim <= 128 ? kManyThreads : kFewThreads>(task, tokens, launch);
 }
 
 template <int kDim>
 void Dispatch(const AttendTask& task, int tokens, const Launch& launch) {
-  if (task.heads / task.kv_heads <= 8) return Run<kDim, false>(task, tokens, launch);
-  Run<kDim, true>(task, tokens, launch);
+  if (task.heads / task.kv_heads <= 8) return ChooseThreads<kDim, false>(task, tokens, launch);
+  ChooseThreads<kDim, true>(task, tokens, launch);
 }
 
 }  // namespace

@@ -97,6 +97,8 @@ class Binder {
     s.sequences = s.positions + count;
     s.starts = s.sequences + count;
     s.logit_rows = s.starts + count;
+    s.block_tokens = s.logit_rows + count;
+    s.block_counts = s.block_tokens + count;
     s.pages_per_sequence = (limits_.context + kPageTokens - 1) / kPageTokens;
     s.pages = Allocate<int32_t>(count * static_cast<size_t>(s.pages_per_sequence));
   }
@@ -390,6 +392,7 @@ class Binder {
       attend_partial_ = Allocate<float>(std::max<size_t>(1, rows * splits * row_floats));
       arrived_ = Allocate<uint32_t>(size_t{kAttendTokens} * static_cast<size_t>(plan_.kv_heads));
     }
+    task.tiles_around = plan_.hidden / kTileRows;
     task.partial = attend_partial_;
     task.arrived = arrived_;
     bound_.phases.emplace_back(task);

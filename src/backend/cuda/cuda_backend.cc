@@ -76,6 +76,8 @@ class CudaBackend final : public Backend {
     best_ = DeviceBuffer(tokens * (sizeof(uint64_t) + sizeof(uint32_t) + sizeof(int32_t)));
     sampled_.resize(static_cast<size_t>(limits.logit_rows));
     chained_ = facts_.major >= 9;
+    const int dim = PaddedHead(plan.head_dim);
+    prompt_attention_ = dim <= 128 && PromptAttendSharedBytes(dim) <= facts_.shared_bytes_per_block;
   }
 
   ~CudaBackend() override { cudaStreamSynchronize(stream_.value); }
@@ -157,11 +159,30 @@ class CudaBackend final : public Backend {
       columns[3 * slots_ + t] = first ? batch.positions[t] : columns[3 * slots_ + t - 1];
     }
     fill(4, batch.logit_rows, row_bucket, 0);
+    StagePrompts(batch, columns + 5 * slots_, columns + 6 * slots_);
     Check(cudaMemcpyAsync(bound_.staging.tokens, columns, kStagingColumns * slots_ * sizeof(int32_t), cudaMemcpyHostToDevice, stream_.value),
           "copying a batch");
     for (size_t t = 0; t < tokens; ++t) {
       if (t + 1 < tokens && batch.sequences[t + 1] == batch.sequences[t]) continue;
       StagePages(batch, batch.sequences[t], batch.positions[t] / kPageTokens + 1);
+    }
+  }
+
+  /// Blocks of prompts for LaunchAttendPrompt: from the first long run of a sequence's tokens on.
+  void StagePrompts(const Batch& batch, int32_t* first, int32_t* counts) {
+    constexpr size_t kLongRun = 16;
+    const size_t tokens = batch.tokens.size(), most = static_cast<size_t>(PromptAttendTokens(plan_.heads / plan_.kv_heads));
+    prompts_from_ = tokens;
+    prompt_blocks_ = 0;
+    if (tokens <= static_cast<size_t>(kLargestGraph) || !prompt_attention_) return;
+    for (size_t begin = 0, end = 0; begin < tokens; begin = end) {
+      while (end < tokens && batch.sequences[end] == batch.sequences[begin]) ++end;
+      if (prompts_from_ == tokens && end - begin < kLongRun) continue;
+      prompts_from_ = std::min(prompts_from_, begin);
+      for (size_t at = begin; at < end; at += most) {
+        first[prompt_blocks_] = static_cast<int32_t>(at);
+        counts[prompt_blocks_++] = static_cast<int32_t>(std::min(most, end - at));
+      }
     }
   }
 
@@ -190,7 +211,11 @@ class CudaBackend final : public Backend {
       LaunchEmbed(task, launch);
     }
     void operator()(const FinishHeadsTask& task) const { LaunchFinishHeads(task, tokens, launch); }
-    void operator()(const AttendTask& task) const { LaunchAttend(task, tokens, launch); }
+    void operator()(const AttendTask& task) const {
+      const int single = self.prompt_blocks_ > 0 ? static_cast<int>(self.prompts_from_) : tokens;
+      if (single > 0) LaunchAttend(task, single, launch);
+      if (self.prompt_blocks_ > 0) LaunchAttendPrompt(task, self.prompt_blocks_, launch);
+    }
     void operator()(const LinearPhase& phase) const {
       const int count = phase.logit_rows ? rows : tokens;
       if (count == 0) return;
@@ -300,7 +325,9 @@ class CudaBackend final : public Backend {
   size_t slots_ = 0;  // tokens that there is room for
   PinnedBuffer staged_, pages_, logits_, likeliest_;
   DeviceBuffer best_;  // of Likeliest: ranks, arrivals, tokens
-  bool chained_ = false;
+  bool chained_ = false, prompt_attention_ = false;
+  size_t prompts_from_ = 0;  // tokens of the batch from this one on are in prompt_blocks_ blocks
+  int prompt_blocks_ = 0;
   std::map<std::tuple<int, int, bool>, Graph> graphs_;
   std::vector<std::unique_ptr<Event>> events_;
   std::vector<SampledToken> sampled_;

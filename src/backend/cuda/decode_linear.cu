@@ -34,8 +34,8 @@ DecodeShape ShapeOf(const LinearTask& task, int tokens, int slot_bytes, const La
   if (sections * kDecodeWarps <= s.sums_mask + 1) s.finish_sections = sections;
   const int rest = codes + scales + sums + (s.sums_mask + 1) * strip_bytes;
   const int whole = launch.shared_bytes - kStatic, half = (launch.shared_bytes + kReserved) / 2 - kReserved - kStatic;
-  const int room = (tokens == 1 && rest + slot_bytes <= half ? half : whole) - rest;
-  s.slots = std::clamp(room / slot_bytes, 1, std::min(sections, kMostSlots));
+  const int most = tokens == 1 && rest + slot_bytes <= half ? half : whole;
+  s.slots = std::clamp((most - rest) / slot_bytes, 1, std::min(sections, kMostSlots));
   s.input = s.slots * slot_bytes;
   s.input_scales = s.input + codes;
   s.input_sums = s.input_scales + scales;
@@ -46,7 +46,7 @@ DecodeShape ShapeOf(const LinearTask& task, int tokens, int slot_bytes, const La
 
 template <Codes kCodes, int kGroup, bool kZeros, bool kOne>
 void Run(const LinearTask& task, const Launch& launch) {
-  const int grid = std::min(task.matrix.tiles, launch.processors);
+  const int grid = kOne && FillsDevice(task.matrix.tiles, launch.processors) ? launch.processors : std::min(task.matrix.tiles, launch.processors);
   size_t shared = 0;
   const DecodeShape shape = ShapeOf(task, kOne ? 1 : kPanelTokens, DecodeFormat<kCodes, kGroup, kZeros>::kSlotBytes, launch, grid, &shared);
   const auto kernel = DecodeLinear<kCodes, kGroup, kZeros, kOne>;

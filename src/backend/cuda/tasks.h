@@ -29,12 +29,14 @@ struct Staging {
   int32_t* starts;       // [token], the first position that this batch has of the token's sequence: older ones are in the
                          // cache before the forward begins
   int32_t* logit_rows;   // [logit row], index of a token
+  int32_t* block_tokens;  // [block of LaunchAttendPrompt], its first token
+  int32_t* block_counts;  // likewise, how many
   int32_t* pages;        // [sequence][pages_per_sequence]
   int pages_per_sequence;
 };
 
 /// The columns of Staging that every forward sends, one behind the other.
-inline constexpr int kStagingColumns = 5;
+inline constexpr int kStagingColumns = 7;
 
 /// The KV cache of one layer: a page holds, head after head, keys [16 positions][dim] and values [dim][16 positions] in
 /// f16, where dim is head_dim rounded up to what kernels exist for; the rest is zero.
@@ -115,11 +117,10 @@ struct OutputTask {
   LayerCache cache;
 };
 
-/// Bytes that a later kernel will read: whoever has the memory's time to spare brings them to the L2 cache.
-struct Ahead {
-  const uint8_t* data = nullptr;
-  size_t bytes = 0;
-};
+/// True where a matrix has about a tile for every multiprocessor, or more. Then every kernel of a decoding step has a block
+/// on each, if need be one that only waits: else the next kernel's blocks would find two places on one multiprocessor and
+/// none on another, and a forward waits for the slowest.
+constexpr bool FillsDevice(int tiles, int processors) { return tiles * 10 >= processors * 9; }
 
 struct LinearTask {
   PackedMatrix matrix;
@@ -129,7 +130,6 @@ struct LinearTask {
   OutputTask out;
   Staging staging;
   int tokens;
-  Ahead ahead = {};
 };
 /// 1 to 8 tokens.
 void LaunchDecodeLinear(const LinearTask& task, const Launch& launch);
@@ -182,6 +182,7 @@ struct AttendTask {
   int splits;              // blocks along the context, for the longest sequence
   float* partial;          // [token of a launch][kv_head][split][query head of it][cache.dim + 2]
   uint32_t* arrived;       // [token of a launch][kv_head], zero between launches
+  int tiles_around;        // of the smallest matrix of the layer: FillsDevice
   int first_token;         // of the launch
 };
 /// Tokens that one launch takes; more are several launches, for which `partial` and `arrived` have room once.
@@ -189,6 +190,14 @@ inline constexpr int kAttendTokens = 64;
 void LaunchAttend(const AttendTask& task, int tokens, const Launch& launch);
 /// Positions that one block along the context looks at, and the longest context that a single one covers.
 inline constexpr int kSplitPositions = 256, kWholePositions = 512;
+
+/// The same for blocks of tokens that follow one another in a sequence: Staging's block_tokens and block_counts, each of at
+/// most PromptAttendTokens(heads that share a key/value head) tokens.
+void LaunchAttendPrompt(const AttendTask& task, int blocks, const Launch& launch);
+inline constexpr int kPromptAttendRows = 128;
+constexpr int PromptAttendTokens(int heads) { return kPromptAttendRows / heads; }
+/// Shared memory that it takes for heads of `dim`, at most 128: devices have no room for larger ones.
+size_t PromptAttendSharedBytes(int dim);
 
 /// The likeliest token of each row, the lowest id on ties.
 struct LikeliestTask {

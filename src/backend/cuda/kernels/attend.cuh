@@ -27,18 +27,19 @@ struct UnitSums {
   float m[2], sum[2];
 };
 
-/// The keys of a unit for 32 dimensions: what a lane needs of them, by groups of 8 positions.
+/// The keys of a unit for 32 dimensions: what a lane needs of them, by groups of 8 positions. kStride: halves from a
+/// position to the next.
 struct KeyBlock {
   uint4 part[4];
 };
-template <int kDim>
+template <int kStride>
 __device__ __forceinline__ KeyBlock LoadKeys(const __half* const (&page)[2], int block) {
   const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
   KeyBlock keys;
 #pragma unroll
   for (int n = 0; n < 4; ++n) {
     const int position = 4 * (g / 2) + 2 * (n % 2) + g % 2;  // so that values can be read four positions at once
-    keys.part[n] = *reinterpret_cast<const uint4*>(page[n / 2] + position * kDim + 32 * block + 8 * t);
+    keys.part[n] = *reinterpret_cast<const uint4*>(page[n / 2] + position * kStride + 32 * block + 8 * t);
   }
   return keys;
 }
@@ -96,15 +97,16 @@ __device__ __forceinline__ UnitSums Weigh(float (&s)[4][4], float scale, const i
   return unit;
 }
 
-/// o += p times the values of a unit: o[n] are the 8 dimensions from 8n on, fragments of mma.
+/// o += p times the values of a unit, which begin at values[0] and [1]: o[n] are the 8 dimensions from 8n on, fragments of
+/// mma.
 template <int kDim>
-__device__ __forceinline__ void Values(float (&o)[kDim / 8][4], const uint32_t (&a)[2][4], const __half* const (&page)[2]) {
+__device__ __forceinline__ void AddValues(float (&o)[kDim / 8][4], const uint32_t (&a)[2][4], const __half* const (&values)[2]) {
   const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
 #pragma unroll
   for (int n = 0; n < kDim / 8; ++n) {
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
-      const uint2 v = *reinterpret_cast<const uint2*>(page[h] + 16 * kDim + (8 * n + g) * 16 + 4 * t);
+      const uint2 v = *reinterpret_cast<const uint2*>(values[h] + (8 * n + g) * 16 + 4 * t);
       MmaHalf(o[n], a[h], v.x, v.y);
     }
   }
@@ -119,6 +121,22 @@ __device__ __forceinline__ void FindPages(const __half* (&page)[2], const LayerC
     const int index = 2 * unit + h;
     const int id = table[index * 16 < context ? index : 2 * unit];
     page[h] = reinterpret_cast<const __half*>(cache.base + id * cache.page_bytes) + kv_head * 32 * kDim;
+  }
+}
+
+/// 2^(from - to), exact for whole numbers: by which what was scaled by `from` counts beside what is scaled by `to`.
+__device__ __forceinline__ float Rescale(float from, float to) { return from <= kNone ? 0.0f : exp2f(from - to); }
+
+/// Rows of queries to shared memory as two halves; `query` gives two numbers of a row, zeros where there is no row.
+template <int kDim, int kRows, typename Query>
+__device__ __forceinline__ void StoreQueries(QueryRows<kDim>& to, int thread, int threads, Query query) {
+  for (int i = thread; i < kRows * kDim / 2; i += threads) {
+    const int row = i / (kDim / 2), d = i % (kDim / 2) * 2;
+    const float2 x = query(row, d);
+    const __half2 high = __floats2half2_rn(x.x, x.y);
+    const float2 near = __half22float2(high);
+    *reinterpret_cast<__half2*>(&to.high[row][d]) = high;
+    *reinterpret_cast<__half2*>(&to.low[row][d]) = __floats2half2_rn(x.x - near.x, x.y - near.y);
   }
 }
 

@@ -267,9 +267,9 @@ __global__ void __launch_bounds__(kDecodeThreads, kOne ? 2 : 1)
   LetNextStart();
   const StreamPolicy stream;
   const SectionStream<Format, kZeros> weights = {m, s, shared, barriers, first_tile, (last_tile - first_tile) * s.strips};
+  if (weights.count == 0) return WaitForPrevious();  // FillsDevice
   if (threadIdx.x < kMostSlots) left[threadIdx.x] = 0;
   weights.Start(stream);
-  if (threadIdx.x == 32 && task.ahead.bytes > 0) PrefetchShare(task.ahead.data, task.ahead.bytes);
   int tile = first_tile + my_item / kPairs;  // that this quad finishes next
   FinishInput finish;
   if (tile < last_tile) finish = LoadFinish(task.out, task.staging, tile, g, my_token);

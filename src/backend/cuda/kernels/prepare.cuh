@@ -189,23 +189,6 @@ __device__ __forceinline__ EarlyNorm LoadNorm(const PrepareTask& task) {
   return task.norm != nullptr ? LoadSegments<kEarlyNorm>(task.norm, task.cols, 0) : EarlyNorm{};
 }
 
-/// The row's segments, weighted by the norm where there is one; the squares to the scratch.
-template <int kCount>
-__device__ __forceinline__ Segments<kCount> TakeSegments(const PrepareTask& task, const EarlyNorm& early, const float* x, int first,
-                                                         int segments, PrepareScratch& scratch) {
-  const Segments<kCount> s = LoadSegments<kCount>(x, task.cols, first);
-  if (task.norm == nullptr) return s;
-  Segments<kCount> norm;
-  if constexpr (kCount <= kEarlyNorm) {
-#pragma unroll
-    for (int j = 0; j < kCount; ++j) norm.v[j] = early.v[j];
-  } else {
-    norm = LoadSegments<kCount>(task.norm, task.cols, first);
-  }
-  StoreSquares(s, first, segments, scratch);
-  return Weighted(s, norm);
-}
-
 /// Quantises segments whose values are there.
 template <int kCount>
 __device__ __forceinline__ void PrepareLoaded(const PrepareTask& task, const Segments<kCount>& x, const Segments<kCount>& norm, int first,
@@ -215,38 +198,52 @@ __device__ __forceinline__ void PrepareLoaded(const PrepareTask& task, const Seg
   QuantiseSegments(task, Weighted(x, norm), first, segments, to);
 }
 
-/// A row whose values share one scale: two passes, with a barrier between. What the first of kMostAtOnce segments a warp
-/// holds is kept, the rest is read again.
+/// A row whose values share one scale: it is normalised before its maximum is looked for, with barriers between. The first
+/// kMostAtOnce segments of a warp are kept, the rest is read again.
 __device__ __forceinline__ void PrepareWholeRow(const PrepareTask& task, const EarlyNorm& norm, const float* x, int segments,
                                                 const PreparedRow& to, PrepareScratch& scratch) {
+  static_assert(kMostAtOnce == kEarlyNorm);
+  Segments<kMostAtOnce> kept = LoadSegments<kMostAtOnce>(x, task.cols, 0);
+  float inverse = 1.0f;
+  if (task.norm != nullptr) {
+    StoreSquares(kept, 0, segments, scratch);
+    for (int first = kMostAtOnce; first * kPrepareWarps < segments; first += kMostAtOnce) {
+      StoreSquares(LoadSegments<kMostAtOnce>(x, task.cols, first), first, segments, scratch);
+    }
+    __syncthreads();
+    inverse = InverseRms(scratch, task.cols, task.epsilon);
+  }
+  const auto normed = [&](const Segments<kMostAtOnce>& s, const Segments<kMostAtOnce>& weights) {
+    Segments<kMostAtOnce> out;
+#pragma unroll
+    for (int j = 0; j < kMostAtOnce; ++j) out.v[j] = Times(Times(s.v[j], inverse), weights.v[j]);
+    return out;
+  };
+  const auto later = [&](int first) {
+    const Segments<kMostAtOnce> s = LoadSegments<kMostAtOnce>(x, task.cols, first);
+    return task.norm != nullptr ? normed(s, LoadSegments<kMostAtOnce>(task.norm, task.cols, first)) : s;
+  };
+  if (task.norm != nullptr) kept = normed(kept, norm);
   float largest = 0;
   const auto look = [&](const Segments<kMostAtOnce>& s) {
 #pragma unroll
     for (int j = 0; j < kMostAtOnce; ++j) largest = fmaxf(largest, LargestOf(s.v[j]));
   };
-  const Segments<kMostAtOnce> kept = TakeSegments<kMostAtOnce>(task, norm, x, 0, segments, scratch);
   look(kept);
-  for (int first = kMostAtOnce; first * kPrepareWarps < segments; first += kMostAtOnce) {
-    look(TakeSegments<kMostAtOnce>(task, norm, x, first, segments, scratch));
-  }
+  for (int first = kMostAtOnce; first * kPrepareWarps < segments; first += kMostAtOnce) look(later(first));
   largest = LargestOfWarp(largest);
   if (threadIdx.x % 32 == 0) scratch.largest[threadIdx.x / 32] = largest;
   __syncthreads();
-  const float inverse = task.norm != nullptr ? InverseRms(scratch, task.cols, task.epsilon) : 1.0f;
-  largest = LargestOfWarp(scratch.largest[threadIdx.x % kPrepareWarps]);
-  largest = fmaxf(task.floor, largest * inverse);
+  largest = fmaxf(task.floor, LargestOfWarp(scratch.largest[threadIdx.x % kPrepareWarps]));
   if (threadIdx.x == 0) to.scales[0] = ScaleOf(largest);
   const auto store = [&](const Segments<kMostAtOnce>& s, int first) {
 #pragma unroll
     for (int j = 0; j < kMostAtOnce; ++j) {
-      if (SegmentOf(first + j) < segments) StoreCodes(to, SegmentOf(first + j), CodesOf(Times(s.v[j], inverse), largest));
+      if (SegmentOf(first + j) < segments) StoreCodes(to, SegmentOf(first + j), CodesOf(s.v[j], largest));
     }
   };
   store(kept, 0);
-  for (int first = kMostAtOnce; first * kPrepareWarps < segments; first += kMostAtOnce) {
-    const Segments<kMostAtOnce> s = LoadSegments<kMostAtOnce>(x, task.cols, first);
-    store(task.norm != nullptr ? Weighted(s, LoadSegments<kMostAtOnce>(task.norm, task.cols, first)) : s, first);
-  }
+  for (int first = kMostAtOnce; first * kPrepareWarps < segments; first += kMostAtOnce) store(later(first), first);
 }
 
 /// Prepares one row of `segments` segments, zeros past its end. Ends without a barrier; after one, ResultFactor says what

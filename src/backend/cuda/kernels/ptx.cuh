@@ -82,12 +82,6 @@ __device__ __forceinline__ void PrefetchL2(const void* from, uint32_t bytes) {
 #endif
 }
 
-/// This block's share of `bytes`, by one of its threads.
-__device__ __forceinline__ void PrefetchShare(const uint8_t* data, size_t bytes) {
-  const size_t share = (bytes + gridDim.x - 1) / gridDim.x + 127 & ~size_t{127}, begin = share * blockIdx.x;
-  if (begin < bytes) PrefetchL2(data + begin, static_cast<uint32_t>(min(share, bytes - begin)));
-}
-
 __device__ __forceinline__ uint32_t SharedAddress(const void* pointer) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
 }
