@@ -81,16 +81,20 @@ __global__ void __launch_bounds__(kThreads) Attend(const __grid_constant__ Atten
   const bool old = warp < units && (first_unit + warp + 1) * kUnit <= task.staging.starts[token];
   if (warp < units) FindPages<kDim>(page, task.cache, table, kv_head, first_unit + warp, context);
   if (old) load_keys();
-  // Values are wanted a little later: they come nearer, past the weights that stream meanwhile.
-  for (int i = warp; i < units; i += kWarps) {
-    if (i > warp) FindPages<kDim>(page, task.cache, table, kv_head, first_unit + i, context);
-    if (threadIdx.x % 32 < 2) {
-      const bool keys_too = i > warp;
-      const __half* mine = threadIdx.x % 2 == 0 ? page[0] : page[1];
-      PrefetchL2(mine + (keys_too ? 0 : 16 * kDim), (keys_too ? 64 : 32) * kDim);
+  // Values are wanted a little later, and so are further units: they come nearer, past the weights that stream meanwhile.
+  const auto bring = [&](const __half* from, int halves) { PrefetchL2(from, static_cast<uint32_t>(halves) * 2); };
+  if (warp < units && threadIdx.x % 32 == 0) {
+    bring(page[0] + 16 * kDim, 16 * kDim);
+    bring(page[1] + 16 * kDim, 16 * kDim);
+  }
+  if constexpr (kWarps < kMostUnits) {
+    if (warp + kWarps < units && threadIdx.x % 32 == 0) {
+      const __half* next[2];
+      FindPages<kDim>(next, task.cache, table, kv_head, first_unit + warp + kWarps, context);
+      bring(next[0], 32 * kDim);
+      bring(next[1], 32 * kDim);
     }
   }
-  if (units > kWarps) FindPages<kDim>(page, task.cache, table, kv_head, first_unit + warp, context);
   WaitForPrevious();
   if (warp < units && !old) load_keys();
   const float* query = task.query + token * task.query_stride + kv_head * rows * dim;
@@ -98,12 +102,14 @@ __global__ void __launch_bounds__(kThreads) Attend(const __grid_constant__ Atten
     return row < rows && d < dim ? *reinterpret_cast<const float2*>(query + row * dim + d) : float2{0, 0};
   });
   __syncthreads();
-  for (int i = warp; i < units; i += kWarps) {
-    if (i > warp) {
-      FindPages<kDim>(page, task.cache, table, kv_head, first_unit + i, context);
+  if (warp < units) AttendUnit<kDim, kSixteen>(task, shared, page, keys, first_unit + warp, warp, context, rows);
+  if constexpr (kWarps < kMostUnits) {
+    const int next = warp + kWarps;
+    if (next < units) {
+      FindPages<kDim>(page, task.cache, table, kv_head, first_unit + next, context);
       load_keys();
+      AttendUnit<kDim, kSixteen>(task, shared, page, keys, first_unit + next, next, context, rows);
     }
-    AttendUnit<kDim, kSixteen>(task, shared, page, keys, first_unit + i, i, context, rows);
   }
   __syncthreads();
 
