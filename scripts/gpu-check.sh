@@ -47,8 +47,8 @@ for shape in $shapes; do
   format=int4-g128
   if [[ $shape == bitnet* ]]; then format=ternary; fi
   file=$(mktemp)
-  "$programs/edgellm" bench --shape "$shape" --format "$format" --backend cuda --contexts 128,512 --prefill 128,512,2040 \
-    --tokens 128 --rounds 3 --itl 1000 --json >"$file"
+  "$programs/edgellm" bench --shape "$shape" --format "$format" --backend cuda --contexts 128,384 --prefill 128,512,2040 \
+    --tokens 64 --rounds 3 --itl 380 --json >"$file"
   results+=("$file")
 done
 if [[ ${#results[@]} -gt 0 ]]; then
