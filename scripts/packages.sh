@@ -6,7 +6,7 @@
 packages_build=(
   g++ cmake ninja-build ccache pkg-config ca-certificates git
   nlohmann-json3-dev libcli11-dev libfmt-dev libpcre2-dev libutf8proc-dev libssl-dev libedit-dev
-  libcurl4-openssl-dev
+  libcurl4-openssl-dev libboost1.81-dev
 )
 # To run the tests as well: unit tests, property tests, and the arm64 build under emulation.
 packages_test=(

@@ -10,6 +10,7 @@ import sys
 
 ALLOWED = {
     "base": set(),
+    "http": {"base"},
     "quant": {"base"},
     "plan": {"base", "quant"},
     "text": {"base"},
@@ -20,7 +21,7 @@ ALLOWED = {
     "engine": {"base", "quant", "plan", "backend"},
     "serve": {"base", "quant", "plan", "model", "text", "constrain", "convert", "backend", "engine"},
     "bench": {"base", "quant", "plan", "model", "text", "constrain", "convert", "backend", "engine", "serve"},
-    "app": {"base", "quant", "plan", "model", "text", "constrain", "convert", "backend", "engine", "serve", "bench"},
+    "app": {"base", "quant", "plan", "model", "text", "constrain", "convert", "backend", "engine", "serve", "bench", "http"},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+(["<])([^">]+)[">]')
 GENERATED = {"commit.h"}  # written by the build

@@ -17,15 +17,15 @@ namespace edgellm::http {
 using Headers = std::vector<std::pair<std::string, std::string>>;
 
 struct Request {
-  std::string id;        // of this request, also in the answer's x-request-id and in the access log
-  std::string method;    // in capitals
-  std::string path;      // decoded, without the query
-  Headers query;         // names and values, decoded
-  Headers headers;       // names in small letters
-  std::string body;      // whole
-  std::filesystem::path body_file;   // instead of `body`, for routes that ask for it; removed with the request
-  std::string peer;                  // the client's address
-  std::vector<std::string> captures; // what the variable parts of the route's pattern matched
+  std::string id;                     // of this request, also in the answer's x-request-id and in the access log
+  std::string method;                 // in capitals
+  std::string path;                   // decoded, without the query
+  Headers query;                      // names and values, decoded
+  Headers headers;                    // names in small letters
+  std::string body;                   // whole
+  std::filesystem::path body_file;    // instead of `body`, for routes that ask for it; removed with the request
+  std::string peer;                   // the client's address
+  std::vector<std::string> captures;  // what the variable parts of the route's pattern matched
 
   /// The first of that name (small letters), or empty.
   std::string_view Header(std::string_view name) const {
@@ -66,7 +66,8 @@ class Exchange {
   virtual void OnGone(std::function<void()> gone) = 0;
 };
 
-/// Called on a thread of the server: it must not block. What it throws becomes the answer (Error by its code, else 500).
+/// Called on a thread of the server: it must not block. What it throws becomes the answer (Error by its code, else
+/// 500).
 using Handler = std::function<void(std::shared_ptr<Exchange> exchange)>;
 
 /// A connection of messages. Thread-safe as Exchange.
@@ -86,6 +87,9 @@ class WebSocketListener {
  public:
   virtual ~WebSocketListener() = default;
   virtual void OnMessage(std::string text) = 0;
+  /// Asked while the server is stopping: an idle connection is closed (1001) at once, another one when it has become
+  /// idle or the grace time is over.
+  virtual bool IsIdle() const { return true; }
   /// The last call, however the connection ended.
   virtual void OnGone() = 0;
 };
