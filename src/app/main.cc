@@ -27,6 +27,7 @@ void Build(CLI::App& app) {
   app.set_help_flag("--help,-h", "what there is to say");
   app.require_subcommand(0, 1);
   AddRun(app);
+  AddServe(app);
   AddList(app);
   AddShow(app);
   AddCp(app);

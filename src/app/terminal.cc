@@ -110,6 +110,11 @@ void ForgetSignal() {
   if (read(signal_event, &count, sizeof count) < 0) return;  // there was none
 }
 
+void WaitForSignal() {
+  pollfd event{signal_event, POLLIN, 0};
+  while (PendingSignal() == 0) poll(&event, 1, -1);
+}
+
 bool WaitForKey() {
   pollfd events[] = {{STDIN_FILENO, POLLIN, 0}, {signal_event, POLLIN, 0}};
   while (PendingSignal() == 0 && poll(events, 2, -1) < 0 && errno == EINTR) {

@@ -42,6 +42,8 @@ void CatchSignals(bool again_kills);
 /// The signal that came, or 0.
 int PendingSignal();
 void ForgetSignal();
+/// Until a signal has come.
+void WaitForSignal();
 /// Until standard input has something to read, or has ended; false when a signal is pending, whichever thread it came
 /// to.
 bool WaitForKey();

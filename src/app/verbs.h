@@ -9,6 +9,7 @@ class App;
 namespace edgellm::app {
 
 void AddRun(CLI::App& app);
+void AddServe(CLI::App& app);
 void AddList(CLI::App& app);
 void AddShow(CLI::App& app);
 void AddCp(CLI::App& app);

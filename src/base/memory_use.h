@@ -7,5 +7,7 @@ namespace edgellm {
 
 /// The most bytes that were resident at one time so far.
 uint64_t PeakResidentBytes();
+/// Bytes that are resident now; 0 where the system does not tell.
+uint64_t ResidentBytes();
 
 }  // namespace edgellm

@@ -21,7 +21,7 @@ using asio::ip::tcp;
 using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::milliseconds kHandshakePatience{5000};  // for ours to be taken, and for the client's good-bye
-constexpr std::chrono::milliseconds kIdlePoll{50};              // while the server is stopping
+constexpr std::chrono::milliseconds kIdlePoll{50};             // while the server is stopping
 
 class Session : public AnswerReader, public Stoppable, public std::enable_shared_from_this<Session> {
  public:
@@ -31,6 +31,7 @@ class Session : public AnswerReader, public Stoppable, public std::enable_shared
         executor_(stream_.get_executor()),
         write_timer_(executor_),
         stop_timer_(executor_),
+        end_timer_(executor_),
         start_(std::move(start)) {}
   ~Session() override { shared_->Leave(this); }
 
@@ -68,6 +69,10 @@ class Session : public AnswerReader, public Stoppable, public std::enable_shared
         websocket::stream_base::decorator([headers = start_.headers](websocket::response_type& response) {
           for (const auto& [name, value] : headers) response.insert(name, value);
         }));
+    // `this`: frames are read by operations that hold the session.
+    stream_.control_callback([this](websocket::frame_type kind, beast::string_view) {
+      if (kind == websocket::frame_type::close) EndSoon();
+    });
     stream_.read_message_max(options.limits.message_bytes);
     stream_.text(true);
     stream_.auto_fragment(false);  // a message is a frame
@@ -148,6 +153,14 @@ class Session : public AnswerReader, public Stoppable, public std::enable_shared
     start_.link->Close(websocket::close_code::going_away, "the server is stopping");
   }
 
+  /// After the client's good-bye nothing is left but to close the connection, for which it is not waited long.
+  void EndSoon() {
+    end_timer_.expires_after(shared_->options.timeouts.linger);
+    end_timer_.async_wait([self = shared_from_this()](const beast::error_code& error) {
+      if (!error) self->Disconnect();
+    });
+  }
+
   /// What is under way ends with an error then.
   void Disconnect() {
     beast::error_code ignored;
@@ -160,6 +173,7 @@ class Session : public AnswerReader, public Stoppable, public std::enable_shared
     if (std::exchange(ended_, true)) return;
     write_timer_.cancel();
     stop_timer_.cancel();
+    end_timer_.cancel();
     start_.link->Detach();
     try {
       start_.listener->OnGone();
@@ -177,7 +191,7 @@ class Session : public AnswerReader, public Stoppable, public std::enable_shared
   const std::shared_ptr<Shared> shared_;
   websocket::stream<tcp::socket> stream_;
   const asio::any_io_executor executor_;
-  asio::steady_timer write_timer_, stop_timer_;
+  asio::steady_timer write_timer_, stop_timer_, end_timer_;
   WebSocketStart start_;
   beast::http::request<beast::http::empty_body> handshake_;
   beast::flat_buffer input_;

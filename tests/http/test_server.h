@@ -38,7 +38,7 @@ class Signal {
 
 /// What the handlers tell, and the exchanges that they keep.
 struct Observed {
-  Signal gone, kept, socket_gone, logged;
+  Signal gone, kept, spoken, socket_gone, logged;
   std::mutex mutex;
   std::vector<std::shared_ptr<Exchange>> exchanges;
   std::vector<std::shared_ptr<WebSocket>> sockets;
@@ -75,6 +75,7 @@ class TestListener : public WebSocketListener {
       const std::lock_guard lock(observed_->mutex);
       observed_->messages.push_back(text);
     }
+    observed_->spoken.Set();
     socket_->Send("echo " + text);
   }
   bool IsIdle() const override { return !observed_->socket_busy; }

@@ -118,6 +118,7 @@ TEST_F(WebSocketTest, Converses) {
                         "bye"));
   EXPECT_EQ(ReadFrame(client).close_code(), 1000);
   EXPECT_TRUE(client.WaitForEnd());
+  client.Close();
   EXPECT_TRUE(observed_.socket_gone.Wait());
   ASSERT_TRUE(observed_.logged.Wait());
   EXPECT_EQ(observed_.Log()[0].status, 101);
@@ -217,7 +218,7 @@ TEST_F(WebSocketTest, NoticesAVanishedClient) {
     reset ? client.Reset() : client.Close();
     EXPECT_TRUE(observed_.socket_gone.Wait(reset ? 2 : 1));
   }
-  EXPECT_TRUE(observed_.messages.empty());
+  EXPECT_EQ(observed_.spoken.count(), 0);
 }
 
 TEST_F(WebSocketTest, DisconnectsAClientThatDoesNotRead) {
@@ -256,7 +257,7 @@ TEST_F(WebSocketTest, IdleOnesCloseWhenTheServerStopsAndBusyOnesLater) {
   RawClient client = Open();
   observed_.socket_busy = true;
   std::thread stop([&] { server_->Stop(seconds(20)); });
-  while (server_->connections() != 0 && observed_.messages.empty()) {
+  while (server_->connections() != 0 && observed_.spoken.count() == 0) {
     client.Send(MakeFrame(kText, "still answered"));
     std::this_thread::sleep_for(milliseconds(5));
   }
