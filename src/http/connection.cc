@@ -193,6 +193,10 @@ bool Connection::ReadHead() {
     head_bytes_ = 0;
     started_ = since_ = Clock::now();
   }
+  if (input_.empty()) {  // and a part of the head has been looked at
+    if (input_ended_) Close();
+    return false;
+  }
   beast::error_code error;
   const size_t used = parser_->put(asio::buffer(input_), error);
   input_.erase(0, used);

@@ -9,6 +9,7 @@
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http/empty_body.hpp>
 #include <boost/beast/websocket/stream.hpp>
+#include <optional>
 #include <utility>
 
 namespace edgellm::http {
@@ -27,8 +28,8 @@ class Session : public AnswerReader, public Stoppable, public std::enable_shared
  public:
   Session(std::shared_ptr<Shared> shared, tcp::socket socket, WebSocketStart start)
       : shared_(std::move(shared)),
-        stream_(std::move(socket)),
-        executor_(stream_.get_executor()),
+        stream_(std::in_place, std::move(socket)),
+        executor_(stream_->get_executor()),
         write_timer_(executor_),
         stop_timer_(executor_),
         end_timer_(executor_),
@@ -39,8 +40,8 @@ class Session : public AnswerReader, public Stoppable, public std::enable_shared
     if (!shared_->Join(this, weak_from_this())) return End();
     SetOptions();
     MakeHandshake();
-    stream_.async_accept(handshake_, [self = shared_from_this()](const beast::error_code& error) {
-      if (error) return self->End();
+    stream_->async_accept(handshake_, [self = shared_from_this()](const beast::error_code& error) {
+      if (error || self->ended_) return self->End();
       self->status_ = 101;
       self->start_.link->Attach(self);
       self->Read();
@@ -64,18 +65,18 @@ class Session : public AnswerReader, public Stoppable, public std::enable_shared
     timeout.handshake_timeout = kHandshakePatience;
     timeout.idle_timeout = options.timeouts.ping * 2;  // Beast pings after half of it
     timeout.keep_alive_pings = true;
-    stream_.set_option(timeout);
-    stream_.set_option(
+    stream_->set_option(timeout);
+    stream_->set_option(
         websocket::stream_base::decorator([headers = start_.headers](websocket::response_type& response) {
           for (const auto& [name, value] : headers) response.insert(name, value);
         }));
     // `this`: frames are read by operations that hold the session.
-    stream_.control_callback([this](websocket::frame_type kind, beast::string_view) {
-      if (kind == websocket::frame_type::close) EndSoon();
+    stream_->control_callback([this](websocket::frame_type kind, beast::string_view) {
+      if (kind == websocket::frame_type::close) EndWithin(shared_->options.timeouts.linger);
     });
-    stream_.read_message_max(options.limits.message_bytes);
-    stream_.text(true);
-    stream_.auto_fragment(false);  // a message is a frame
+    stream_->read_message_max(options.limits.message_bytes);
+    stream_->text(true);
+    stream_->auto_fragment(false);  // a message is a frame
   }
 
   /// The request once more, as Beast wants it.
@@ -88,14 +89,13 @@ class Session : public AnswerReader, public Stoppable, public std::enable_shared
   }
 
   void Read() {
-    stream_.async_read(input_,
-                       [self = shared_from_this()](const beast::error_code& error, size_t) { self->OnRead(error); });
+    stream_->async_read(input_,
+                        [self = shared_from_this()](const beast::error_code& error, size_t) { self->OnRead(error); });
   }
 
   void OnRead(const beast::error_code& error) {
-    if (error) return End();
-    if (ended_) return;
-    if (!stream_.got_text()) {
+    if (error || ended_) return End();
+    if (!stream_->got_text()) {
       start_.link->Close(websocket::close_code::unknown_data, "only text is understood");
     } else {
       std::string text = beast::buffers_to_string(input_.data());
@@ -121,7 +121,8 @@ class Session : public AnswerReader, public Stoppable, public std::enable_shared
     } else if (part.closing) {
       websocket::close_reason reason(part.closing->code);
       reason.reason = part.closing->reason;
-      stream_.async_close(reason, [self = shared_from_this()](const beast::error_code&) { self->Disconnect(); });
+      EndWithin(kHandshakePatience);
+      stream_->async_close(reason, [self = shared_from_this()](const beast::error_code&) { self->Disconnect(); });
     }
   }
 
@@ -131,14 +132,14 @@ class Session : public AnswerReader, public Stoppable, public std::enable_shared
     write_timer_.async_wait([self = shared_from_this()](const beast::error_code& error) {
       if (!error && self->writing_ && Clock::now() >= self->write_timer_.expiry()) self->Disconnect();
     });
-    stream_.async_write(asio::buffer(output_),
-                        [self = shared_from_this()](const beast::error_code& error, size_t count) {
-                          self->writing_ = false;
-                          self->write_timer_.cancel();
-                          self->sent_bytes_ += count;
-                          if (error) return self->Disconnect();
-                          self->Flush();
-                        });
+    stream_->async_write(asio::buffer(output_),
+                         [self = shared_from_this()](const beast::error_code& error, size_t count) {
+                           self->writing_ = false;
+                           self->write_timer_.cancel();
+                           self->sent_bytes_ += count;
+                           if (error || self->ended_) return self->Disconnect();
+                           self->Flush();
+                         });
   }
 
   void CloseWhenIdle() {
@@ -154,8 +155,8 @@ class Session : public AnswerReader, public Stoppable, public std::enable_shared
   }
 
   /// After the client's good-bye nothing is left but to close the connection, for which it is not waited long.
-  void EndSoon() {
-    end_timer_.expires_after(shared_->options.timeouts.linger);
+  void EndWithin(std::chrono::milliseconds patience) {
+    end_timer_.expires_after(patience);
     end_timer_.async_wait([self = shared_from_this()](const beast::error_code& error) {
       if (!error) self->Disconnect();
     });
@@ -163,10 +164,10 @@ class Session : public AnswerReader, public Stoppable, public std::enable_shared
 
   /// What is under way ends with an error then.
   void Disconnect() {
+    if (ended_) return;
     beast::error_code ignored;
-    beast::get_lowest_layer(stream_).close(ignored);
-    if (status_ == 0) return;  // the handshake's end tells
-    End();
+    beast::get_lowest_layer(*stream_).close(ignored);
+    if (status_ != 0) End();  // else the handshake's end tells
   }
 
   void End() {
@@ -181,15 +182,16 @@ class Session : public AnswerReader, public Stoppable, public std::enable_shared
       // It has nothing to say to anybody any more.
     }
     start_.listener.reset();
-    beast::error_code ignored;
-    beast::get_lowest_layer(stream_).close(ignored);
+    stream_.reset();
     const Request& request = start_.link->request();
     shared_->Log({request.id, request.peer, request.method, start_.path, status_, sent_bytes_,
                   Clock::now() - start_.started, status_ != 0});
   }
 
   const std::shared_ptr<Shared> shared_;
-  websocket::stream<tcp::socket> stream_;
+  // Beast's operations wait for one another, and for ever when a client breaks the protocol just as it is told
+  // good-bye: they end with the stream, which ends with the session's work.
+  std::optional<websocket::stream<tcp::socket>> stream_;
   const asio::any_io_executor executor_;
   asio::steady_timer write_timer_, stop_timer_, end_timer_;
   WebSocketStart start_;
