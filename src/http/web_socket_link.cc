@@ -67,6 +67,11 @@ WebSocketLink::Part WebSocketLink::Take() {
   return part;
 }
 
+bool WebSocketLink::IsClosed() {
+  const std::lock_guard lock(mutex_);
+  return closed_;
+}
+
 void WebSocketLink::Detach() {
   std::shared_ptr<AnswerReader> reader;  // goes after the lock
   const std::lock_guard lock(mutex_);

@@ -39,6 +39,8 @@ class WebSocketLink : public WebSocket {
   void Attach(std::shared_ptr<AnswerReader> reader);
   /// The next message; what was taken before has been written.
   Part Take();
+  /// True once nothing more is taken on: Close, Detach, or a client that reads too slowly.
+  bool IsClosed();
   /// Nothing can be written any more.
   void Detach();
 

@@ -108,7 +108,8 @@ class Session : public AnswerReader, public Stoppable, public std::enable_shared
       }
     }
     input_.consume(input_.size());
-    Read();  // until the client's good-bye
+    // Where it is to be closed, closing reads what is left.
+    if (!start_.link->IsClosed()) Read();
   }
 
   void Flush() {
