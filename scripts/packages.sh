@@ -32,6 +32,13 @@ as_root() {
   fi
 }
 
+# Boost under its own version: Debian 12's default is too old for src/http. Later systems have it by no such name, and a
+# default that is new enough.
+if ! dpkg-query -W libboost1.81-dev >/dev/null 2>&1 && [[ -n $(apt-cache search --names-only '^libboost1\.8[1-9]-dev$' 2>/dev/null) ]] &&
+  ! apt-cache show libboost1.81-dev >/dev/null 2>&1; then
+  packages_build=("${packages_build[@]/libboost1.81-dev/libboost-dev}")
+fi
+
 # install_packages NAME...: installs what is missing and says so; does nothing when all is there.
 install_packages() {
   local missing=() name

@@ -39,8 +39,8 @@ run_asan() {
 }
 
 run_tsan() {
-  build tsan base_fast_test backend_fast_test engine_fast_test e2e_fast_test
-  ctest --preset tsan -R 'Cpu/|Sampler|Engine|Worker|Golden/|Batch/'
+  build tsan base_fast_test backend_fast_test engine_fast_test e2e_fast_test http_fast_test
+  ctest --preset tsan -R 'Cpu/|Sampler|Engine|Worker|Golden/|Batch/|ServerTest|WebSocketTest'
 }
 
 run_arm64() {

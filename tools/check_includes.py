@@ -52,6 +52,8 @@ def main() -> int:
                 problems.append(f"{where}: {layer} must not include {target}")
             elif CUDA.match(name) and parts[:2] != ("backend", "cuda"):
                 problems.append(f"{where}: only backend/cuda may include CUDA headers")
+            elif name.startswith("boost/") and layer != "http":
+                problems.append(f"{where}: only http may include Boost")
     print("\n".join(problems) if problems else "includes follow the layers")
     return 1 if problems else 0
 
