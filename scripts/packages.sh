@@ -34,8 +34,8 @@ as_root() {
 
 # Boost under its own version: Debian 12's default is too old for src/http. Later systems have it by no such name, and a
 # default that is new enough.
-if ! dpkg-query -W libboost1.81-dev >/dev/null 2>&1 && [[ -n $(apt-cache search --names-only '^libboost1\.8[1-9]-dev$' 2>/dev/null) ]] &&
-  ! apt-cache show libboost1.81-dev >/dev/null 2>&1; then
+if ! dpkg-query -W libboost1.81-dev >/dev/null 2>&1 && ! apt-cache show libboost1.81-dev >/dev/null 2>&1 &&
+  apt-cache show libboost-dev >/dev/null 2>&1; then
   packages_build=("${packages_build[@]/libboost1.81-dev/libboost-dev}")
 fi
 
