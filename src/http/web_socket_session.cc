@@ -12,6 +12,8 @@
 #include <optional>
 #include <utility>
 
+#include "base/utf8.h"
+
 namespace edgellm::http {
 namespace {
 
@@ -95,10 +97,12 @@ class Session : public AnswerReader, public Stoppable, public std::enable_shared
 
   void OnRead(const beast::error_code& error) {
     if (error || ended_) return End();
+    std::string text = beast::buffers_to_string(input_.data());
     if (!stream_->got_text()) {
       start_.link->Close(websocket::close_code::unknown_data, "only text is understood");
+    } else if (!utf8::IsValid(text)) {  // Beast looks, too, and overlooks some of what is broken between fragments
+      start_.link->Close(websocket::close_code::bad_payload, "the text is not UTF-8");
     } else {
-      std::string text = beast::buffers_to_string(input_.data());
       try {
         start_.listener->OnMessage(std::move(text));
       } catch (const std::exception& failure) {

@@ -164,6 +164,7 @@ TEST_F(WebSocketTest, EndsWhatBreaksTheProtocol) {
   EXPECT_EQ(CloseCodeAfter(MakeFrame(kPing, std::string(126, 'x'))), 1002);
   EXPECT_EQ(CloseCodeAfter(MakeFrame(kText, "\xff")), 1007);
   EXPECT_EQ(CloseCodeAfter(MakeFrame(kText, "\xc3")), 1007);
+  EXPECT_EQ(CloseCodeAfter(MakeFrame(kText, "\xc3", {.final = false}) + MakeFrame(0, "")), 1007);
   EXPECT_EQ(CloseCodeAfter(MakeFrame(kBinary, "binary")), 1003);
   EXPECT_EQ(CloseCodeAfter(MakeFrame(kText, std::string(1001, 'x'))), 1009);
   EXPECT_EQ(
@@ -173,7 +174,7 @@ TEST_F(WebSocketTest, EndsWhatBreaksTheProtocol) {
   EXPECT_EQ(CloseCodeAfter(std::string("\x81\xff\x7f\xff\xff\xff\xff\xff\xff\xff....", 14)), 1009);
   EXPECT_EQ(CloseCodeAfter(MakeFrame(kText, "throw")), 1011);
   EXPECT_EQ(CloseCodeAfter(MakeFrame(kText, "close")), 4001);
-  EXPECT_TRUE(observed_.socket_gone.Wait(14));
+  EXPECT_TRUE(observed_.socket_gone.Wait(15));
 }
 
 TEST_F(WebSocketTest, HandshakesAreChecked) {
