@@ -73,14 +73,12 @@ void Answer::Begin(int status, std::string content_type, Headers headers) {
 }
 
 bool Answer::Write(std::string bytes) {
-  std::unique_lock lock(mutex_);
+  const std::lock_guard lock(mutex_);
   if (phase_ != Phase::kStreaming || !reader_ || cut_) return false;
   const size_t before = waiting_.size() + taken_;
   if (before > 0 && before + bytes.size() > most_waiting_) {
-    cut_ = true;
+    cut_ = true;  // OnGone follows from the connection's thread: the caller may hold what it wants
     Wake();
-    silent_ = true;
-    TellGone(lock);
     return false;
   }
   if (waiting_.empty()) {

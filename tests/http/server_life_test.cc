@@ -114,6 +114,7 @@ TEST_F(ServerTest, DisconnectsAClientThatDoesNotRead) {
   RawClient client(server_->port(), 4096);
   client.Send(GetText("/flood"));
   EXPECT_TRUE(observed_.kept.Wait());  // Write has said false
+  EXPECT_TRUE(observed_.gone.Wait());
   EXPECT_TRUE(client.WaitForEnd());
   EXPECT_TRUE(observed_.logged.Wait());
   EXPECT_FALSE(observed_.Log()[0].complete);

@@ -140,6 +140,7 @@ inline Router TestRoutes(Observed* observed) {
   // Until the client has had enough.
   router.Add("GET", "/flood", [observed](const auto& exchange) {
     exchange->Begin(200, "text/plain");
+    exchange->OnGone([observed] { observed->gone.Set(); });
     std::thread([exchange, observed] {
       while (exchange->Write(std::string(65536, 'x'))) {
       }
