@@ -89,6 +89,9 @@ std::unique_ptr<Backend> MakeCpuBackend(const Plan&, std::span<const WeightView>
 std::unique_ptr<Backend> MakeCudaBackend(const Plan&, std::span<const WeightView>, const BackendLimits&,
                                          const BackendOptions&);
 
+/// Bytes of memory that are free on the device that MakeCudaBackend would use; 0 where it would find none.
+uint64_t CudaFreeBytes();
+
 /// By name: "auto" (CUDA where there is a usable device with room for the model, else the CPU), "cpu", "cuda",
 /// "reference".
 std::unique_ptr<Backend> MakeBackend(const std::string& name, const Plan&, std::span<const WeightView>,

@@ -1,16 +1,58 @@
 // See memory_use.h.
 #include "base/memory_use.h"
 
+#include <algorithm>
 #include <fstream>
+#include <optional>
+#include <string>
+#include <string_view>
 #include <sys/resource.h>
 #include <unistd.h>
 
 namespace edgellm {
+namespace {
+
+/// A file that holds one number. "max" and what cannot be read are none.
+std::optional<uint64_t> ReadNumber(const char* path) {
+  std::ifstream file(path);
+  uint64_t value = 0;
+  if (!(file >> value)) return std::nullopt;
+  return value;
+}
+
+/// The number behind `name` in a file of names and numbers; 0 where there is none.
+uint64_t FindNumber(const char* path, std::string_view name) {
+  std::ifstream file(path);
+  std::string word;
+  uint64_t value = 0;
+  for (std::string rest; file >> word >> value; std::getline(file, rest)) {
+    if (word == name) return value;
+  }
+  return 0;
+}
+
+}  // namespace
 
 uint64_t PeakResidentBytes() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   return static_cast<uint64_t>(usage.ru_maxrss) * 1024;  // Linux counts in KiB
+}
+
+uint64_t AvailableMemoryBytes() {
+  uint64_t available = FindNumber("/proc/meminfo", "MemAvailable:") * 1024;
+  const auto bound = [&](const char* limit_file, const char* use_file, uint64_t reclaimable) {
+    const auto limit = ReadNumber(limit_file), use = ReadNumber(use_file);
+    if (!limit || !use) return;
+    const uint64_t kept = *use - std::min(*use, reclaimable);
+    available = std::min(available, *limit - std::min(*limit, kept));
+  };
+  // Files that were read count as used, though nobody needs them. Version 2, and version 1.
+  bound("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current",
+        FindNumber("/sys/fs/cgroup/memory.stat", "inactive_file"));
+  bound("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+        FindNumber("/sys/fs/cgroup/memory/memory.stat", "total_inactive_file"));
+  return available;
 }
 
 uint64_t ResidentBytes() {

@@ -1,4 +1,4 @@
-// How much memory this process has used, as the operating system counts it.
+// How much memory this process has used, and how much it may still use, as the operating system counts it.
 #pragma once
 
 #include <cstdint>
@@ -9,5 +9,9 @@ namespace edgellm {
 uint64_t PeakResidentBytes();
 /// Bytes that are resident now; 0 where the system does not tell.
 uint64_t ResidentBytes();
+
+/// What can be used without pushing anything out: what Linux calls available, within the limits of control groups. 0
+/// where the system does not tell.
+uint64_t AvailableMemoryBytes();
 
 }  // namespace edgellm

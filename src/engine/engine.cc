@@ -43,8 +43,8 @@ RequestId Engine::Submit(Request request, RequestId id) {
   return id;
 }
 
-void Engine::Cancel(RequestId request) {
-  state_->Cancel(request);
+void Engine::Cancel(RequestId request, int sample) {
+  state_->Cancel(request, sample);
 }
 
 bool Engine::idle() const {

@@ -50,8 +50,9 @@ class Engine {
   /// Queues a request. Throws Error as CheckRequest does, and kBusy when the queue is full. `id`: the caller's own,
   /// above all before it; 0: the next.
   RequestId Submit(Request request, RequestId id = 0);
-  /// Ends a request at once, all its answers; the next Step reports kCancelled. Unknown ids are ignored.
-  void Cancel(RequestId request);
+  /// Ends a request at once, all its answers or the sample-th; the next Step reports kCancelled. Unknown ids are
+  /// ignored.
+  void Cancel(RequestId request, int sample = kAllSamples);
   /// Runs one forward if there is work. Events stay valid until the next call. What the backend throws ends the running
   /// requests with kFailed, and is said by failure().
   std::span<const Event> Step();

@@ -82,11 +82,11 @@ void Engine::State::Queue(const std::shared_ptr<const Request>& request, Request
   ++waiting_requests;
 }
 
-void Engine::State::Cancel(RequestId id) {
+void Engine::State::Cancel(RequestId id, int sample) {
   const int64_t now = options.clock();
   const auto take = [&](std::vector<Owned>& list) {
     for (Owned& owner : list) {
-      if (owner->id != id) continue;
+      if (owner->id != id || (sample != kAllSamples && owner->sample != sample)) continue;
       if (owner->table.root >= 0 || !owner->table.pages.empty()) {
         cache.Close(owner->table, owner->tokens, owner->computed, /*keep=*/true);
       } else if (owner->sample == 0 && owner->tokens.empty()) {

@@ -28,7 +28,7 @@ struct Engine::State {
   void Commit();     // positions computed, pages published, tokens appended, what has ended
 
   void Queue(const std::shared_ptr<const Request>& request, RequestId id);
-  void Cancel(RequestId id);
+  void Cancel(RequestId id, int sample);
 
   Rank RankOf(const Sequence& sequence, int64_t now) const;
   void Start(size_t waiting_index, int64_t now);

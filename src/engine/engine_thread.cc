@@ -35,12 +35,13 @@ RequestId EngineThread::Submit(Request request, Listener listener) {
   return id;
 }
 
-void EngineThread::Cancel(RequestId request) {
+void EngineThread::Cancel(RequestId request, int sample) {
   {
     const std::lock_guard lock(mutex_);
     if (open_ids_.count(request) == 0) return;
-    if (std::find(cancellations_.begin(), cancellations_.end(), request) != cancellations_.end()) return;
-    cancellations_.push_back(request);
+    const std::pair order(request, sample);
+    if (std::find(cancellations_.begin(), cancellations_.end(), order) != cancellations_.end()) return;
+    cancellations_.push_back(order);
     orders_.store(true, std::memory_order_release);
   }
   ordered_.notify_one();
@@ -80,7 +81,7 @@ void EngineThread::CancelAll() {
 bool EngineThread::TakeOrders() {
   if (!engine_->idle() && !orders_.load(std::memory_order_acquire)) return true;
   std::vector<Submission> submissions;
-  std::vector<RequestId> cancellations;
+  std::vector<std::pair<RequestId, int>> cancellations;
   {
     std::unique_lock lock(mutex_);
     ordered_.wait(lock, [this] { return !MustWait(); });
@@ -93,7 +94,7 @@ bool EngineThread::TakeOrders() {
     audiences_[submission.id] = {std::move(submission.listener), submission.request.samples};
     engine_->Submit(std::move(submission.request), submission.id);
   }
-  for (const RequestId id : cancellations) engine_->Cancel(id);
+  for (const auto& [id, sample] : cancellations) engine_->Cancel(id, sample);
   const bool late = [&] {
     const std::lock_guard lock(mutex_);
     return stopping_ && std::chrono::steady_clock::now() >= stop_at_;

@@ -42,8 +42,9 @@ class EngineThread {
   /// From any thread. Throws Error as CheckRequest does, and kBusy when the engine's max_waiting requests are open
   /// (those that run included) or the thread is stopping. Events may come before it returns.
   RequestId Submit(Request request, Listener listener);
-  /// From any thread, a listener included. The request's answers end with kCancelled, unless they end before.
-  void Cancel(RequestId request);
+  /// From any thread, a listener included. The request's answers, or the sample-th, end with kCancelled, unless they
+  /// end before.
+  void Cancel(RequestId request, int sample = kAllSamples);
   /// Takes no more requests, lets the open ones finish for `grace`, cancels what is left, and returns when every
   /// listener has been told. From any thread but the engine's.
   void Stop(std::chrono::nanoseconds grace);
@@ -79,7 +80,7 @@ class EngineThread {
   std::mutex mutex_;  // of what follows, as far as it is not atomic
   std::condition_variable ordered_;
   std::vector<Submission> submissions_;
-  std::vector<RequestId> cancellations_;
+  std::vector<std::pair<RequestId, int>> cancellations_;  // of which sample
   std::set<RequestId> open_ids_;
   RequestId last_id_ = 0;
   bool stopping_ = false;

@@ -20,6 +20,7 @@ enum class FinishReason : uint8_t { kNone, kStop, kLength, kContextFull, kCancel
 
 /// Most answers to one request.
 inline constexpr int kMostSamples = 128;
+inline constexpr int kAllSamples = -1;
 
 struct Request {
   std::vector<int32_t> prompt;  // at least one token
@@ -29,8 +30,8 @@ struct Request {
   std::vector<TokenBias> bias;
   std::vector<int32_t> stop_tokens;     // the stop token itself is not reported
   std::shared_ptr<TokenFilter> filter;  // none: every token is allowed. Further samples have copies
-  bool ignore_eos = false;           // stop tokens are tokens like others
-  int samples = 1;                   // answers to the same prompt; all but the first draw with seeds of their own
+  bool ignore_eos = false;              // stop tokens are tokens like others
+  int samples = 1;                      // answers to the same prompt; all but the first draw with seeds of their own
   bool prompt_log_probabilities =
       false;  // events for the prompt's tokens from its second on, with what `sampling` asks
               // for; the prompt is then computed whole, nothing of it is taken from others

@@ -326,6 +326,31 @@ TEST(Engine, CancelGivesPagesBackAndIsReportedOnce) {
   EXPECT_TRUE(b.engine->idle());
 }
 
+TEST(Engine, OneAnswerOfSeveralIsCancelledAndTheOthersGoOn) {
+  for (const int sample : {0, 1, 2}) {
+    Bench b({.context = 128, .max_sequences = 2, .batch_tokens = 32});
+    const auto prompt = Iota(20, 3);
+    Request request = Ask(prompt, 12);
+    request.samples = 3;
+    request.sampling.temperature = 1;
+    request.sampling.seed = 5;
+    const RequestId id = b.engine->Submit(request);
+    for (int step = 0; step < 4; ++step) b.Step();
+    b.engine->Cancel(id, sample);
+    Reasons reasons;
+    const Answers answers = Drain(b, &reasons);
+    EXPECT_EQ(reasons.size(), 3u);
+    for (int other = 0; other < 3; ++other) {
+      const bool cancelled = other == sample;
+      EXPECT_EQ((reasons[{id, other}]), cancelled ? FinishReason::kCancelled : FinishReason::kLength)
+          << sample << other;
+    }
+    EXPECT_EQ(b.engine->Metrics().pages_held, 0);
+    EXPECT_EQ(b.engine->Metrics().waiting, 0);
+    EXPECT_NO_THROW(b.engine->Submit(request));
+  }
+}
+
 TEST(Engine, AHigherClassTakesThePlaceOfALowerOneWhichThenGoesOn) {
   Bench b({.context = 64, .max_sequences = 1, .batch_tokens = 16});
   const auto slow = Iota(20, 1), quick = Iota(10, 2);

@@ -344,4 +344,12 @@ std::unique_ptr<Backend> MakeCudaBackend(const Plan& plan, std::span<const Weigh
   return std::make_unique<cuda::CudaBackend>(plan, weights, limits);
 }
 
+uint64_t CudaFreeBytes() {
+  try {
+    return cuda::OpenDevice().free_bytes;
+  } catch (const Error&) {
+    return 0;
+  }
+}
+
 }  // namespace edgellm

@@ -9,4 +9,8 @@ std::unique_ptr<Backend> MakeCudaBackend(const Plan&, std::span<const WeightView
   Fail(ErrorCode::kEnvironment, "this program was built without CUDA");
 }
 
+uint64_t CudaFreeBytes() {
+  return 0;
+}
+
 }  // namespace edgellm
