@@ -130,4 +130,19 @@ RuleId Grammar::AddRule(std::string name, ExpressionId body) {
   return rule;
 }
 
+RuleId Grammar::Import(const Grammar& other) {
+  const auto first_expression = static_cast<ExpressionId>(expressions_.size());
+  const auto first_rule = static_cast<RuleId>(rules_.size());
+  for (Expression expression : other.expressions_) {
+    for (ExpressionId& child : expression.children) child += first_expression;
+    for (JoinItem& item : expression.items) item.expression += first_expression;
+    if (expression.rule >= 0) expression.rule += first_rule;
+    Add(std::move(expression));
+  }
+  for (const Rule& rule : other.rules_) {
+    rules_.push_back({rule.name, rule.body < 0 ? -1 : rule.body + first_expression});
+  }
+  return other.root < 0 ? -1 : other.root + first_rule;
+}
+
 }  // namespace edgellm::constrain

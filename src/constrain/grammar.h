@@ -65,6 +65,9 @@ class Grammar {
   void Define(RuleId rule, ExpressionId body);
   RuleId AddRule(std::string name, ExpressionId body);
 
+  /// Copies all expressions and rules of another grammar. Returns what its root has become here.
+  RuleId Import(const Grammar& other);
+
   const Expression& at(ExpressionId id) const { return expressions_[static_cast<size_t>(id)]; }
   int rule_count() const { return static_cast<int>(rules_.size()); }
   const std::string& name(RuleId rule) const { return rules_[static_cast<size_t>(rule)].name; }

@@ -12,10 +12,10 @@
 namespace edgellm::constrain {
 
 struct ToolCall {
-  int index = 0;   // of this answer, from 0
-  std::string id;  // "call_" and 24 letters and digits
-  std::string name;
-  std::string arguments;  // JSON text of an object
+  int index = 0;        // of this answer, from 0
+  std::string id = {};  // "call_" and 24 letters and digits
+  std::string name = {};
+  std::string arguments = {};  // JSON text of an object
 };
 
 struct ToolCallOutput {

@@ -11,7 +11,10 @@ StreamDecoder::StreamDecoder(const Tokenizer& tokenizer, bool spell_special, boo
       at_text_start_(at_text_start && tokenizer.strips_leading_space()) {}
 
 std::string StreamDecoder::Push(TokenId id) {
-  std::string_view bytes = tokenizer_->TokenBytes(id, spell_special_);
+  return PushBytes(tokenizer_->TokenBytes(id, spell_special_));
+}
+
+std::string StreamDecoder::PushBytes(std::string_view bytes) {
   if (bytes.empty()) return {};
   if (at_text_start_ && bytes.front() == ' ') bytes.remove_prefix(1);
   at_text_start_ = false;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "text/tokenizer.h"
 
@@ -14,6 +15,8 @@ class StreamDecoder {
 
   /// The text that became certain with `id`: always well-formed UTF-8, possibly empty.
   std::string Push(TokenId id);
+  /// The same for a token's bytes, where the caller knows better what a special token is.
+  std::string PushBytes(std::string_view bytes);
 
   /// What is left at the end: an unfinished code point becomes U+FFFD.
   std::string Finish();

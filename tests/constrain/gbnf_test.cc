@@ -87,6 +87,16 @@ TEST(Gbnf, WhatLeadsNowhereIsNeverBegun) {
   EXPECT_NE(ErrorOf("root ::= \"x\" root").find("no finite text"), std::string::npos);
 }
 
+TEST(Gbnf, AGrammarInAnother) {
+  Grammar first = ParseGbnf("root ::= \"a\" x\nx ::= \"1\" | \"(\" x \")\"", "first");
+  const Grammar second = ParseGbnf("root ::= \"b\" x{2}\nx ::= [2-3]", "second");
+  const RuleId other = first.Import(second);
+  first.root = first.AddRule("both", first.Choice({first.Reference(first.root), first.Reference(other)}));
+  Language language(first);
+  for (const char* text : {"a1", "a((1))", "b23"}) EXPECT_TRUE(language.Takes(text)) << text;
+  for (const char* text : {"a2", "b1", "b2", "a1b23"}) EXPECT_FALSE(language.Takes(text)) << text;
+}
+
 TEST(Gbnf, LeftRecursionIsRefusedByName) {
   EXPECT_NE(ErrorOf("root ::= expression\nexpression ::= expression \"+\" [0-9] | [0-9]")
                 .find("'expression' is left-recursive"),
