@@ -20,11 +20,20 @@ StopMatcher::StopMatcher(std::vector<std::string> stops) : stops_(std::move(stop
 std::string StopMatcher::Push(std::string_view piece) {
   if (matched_) return {};
   held_ += piece;
-  size_t first = std::string::npos;
-  for (const auto& stop : stops_) first = std::min(first, held_.find(stop));
-  if (first != std::string::npos) {
+  size_t first_end = std::string::npos;
+  const std::string* first = nullptr;
+  for (const auto& stop : stops_) {
+    const size_t begin = held_.find(stop);
+    if (begin == std::string::npos) continue;
+    const size_t end = begin + stop.size();
+    if (end > first_end || (end == first_end && stop.size() <= first->size())) continue;
+    first_end = end;
+    first = &stop;
+  }
+  if (first != nullptr) {
     matched_ = true;
-    return std::exchange(held_, {}).substr(0, first);
+    stop_ = *first;
+    return std::exchange(held_, {}).substr(0, first_end - stop_.size());
   }
   size_t kept = 0;
   for (const auto& stop : stops_) {

@@ -19,12 +19,16 @@ class StopMatcher {
   /// What was held back, when the stream ends without a stop string.
   std::string Finish();
 
-  /// True once a stop string has come; pieces after it are ignored.
+  /// True once a stop string has come; pieces after it are ignored. Of several the one that is complete first counts,
+  /// of those the longest: the cuts between pieces decide nothing.
   bool matched() const { return matched_; }
+  /// Which one; empty before.
+  const std::string& stop() const { return stop_; }
 
  private:
   std::vector<std::string> stops_;
   std::string held_;  // a suffix of the text so far that begins some stop string
+  std::string stop_;
   bool matched_ = false;
 };
 

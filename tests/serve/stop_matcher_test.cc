@@ -40,6 +40,20 @@ TEST(StopMatcher, TheEarliestOfSeveralWins) {
   StopMatcher matcher({"cd", "b"});
   EXPECT_EQ(matcher.Push("abcd"), "a");
   EXPECT_TRUE(matcher.matched());
+  EXPECT_EQ(matcher.stop(), "b");
+}
+
+TEST(StopMatcher, TheOneThatIsCompleteFirstCountsHoweverTheTextIsCut) {
+  StopMatcher whole({"abcd", "bc"}), cut({"abcd", "bc"});
+  EXPECT_EQ(whole.Push("abcd"), "a");
+  EXPECT_EQ(cut.Push("ab"), "");
+  EXPECT_EQ(cut.Push("c"), "a");
+  EXPECT_EQ(cut.Push("d"), "");
+  EXPECT_EQ(whole.stop(), "bc");
+  EXPECT_EQ(cut.stop(), "bc");
+  StopMatcher longest({"c", "bc"});
+  EXPECT_EQ(longest.Push("abc"), "a");
+  EXPECT_EQ(longest.stop(), "bc");
 }
 
 TEST(StopMatcher, AStopThatBeginsInsideItself) {
@@ -68,17 +82,18 @@ RC_GTEST_PROP(StopMatcher, EqualsSearchingTheWholeText, ()) {
     at += length;
   }
   output += matcher.Finish();
-  // Which of several overlapping stops comes first may depend on the cuts; that one comes, and what that means, may
-  // not.
-  size_t first = std::string::npos;
-  for (const auto& stop : stops) first = std::min(first, text.find(stop));
-  RC_ASSERT(matcher.matched() == (first != std::string::npos));
-  if (!matcher.matched()) {
-    RC_ASSERT(output == text);
-  } else {
-    RC_ASSERT(text.starts_with(output));
-    for (const auto& stop : stops) RC_ASSERT(output.find(stop) == std::string::npos);
+  // The first end of a stop decides, and there the longest.
+  std::string expected = text, which;
+  for (size_t end = 1; end <= text.size() && which.empty(); ++end) {
+    for (const auto& stop : stops) {
+      if (std::string_view(text).substr(0, end).ends_with(stop) && stop.size() > which.size()) which = stop;
+    }
+    if (!which.empty()) expected = text.substr(0, end - which.size());
   }
+  RC_ASSERT(matcher.stop() == which);
+  RC_ASSERT(matcher.matched() == !which.empty());
+  RC_ASSERT(output == expected);
+  for (const auto& stop : stops) RC_ASSERT(output.find(stop) == std::string::npos);
 }
 
 }  // namespace
