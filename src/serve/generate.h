@@ -19,35 +19,36 @@
 namespace edgellm {
 
 struct ChatMessage {
-  std::string role;  // system, user, assistant, tool, or whatever else the template knows
-  std::string content;
-  std::string thinking;                          // of an assistant
-  std::vector<constrain::ToolCall> tool_calls;   // of an assistant
-  std::string tool_name, tool_call_id;           // of a tool's result
+  std::string role = {};  // system, user, assistant, tool, or whatever else the template knows
+  std::string content = {};
+  std::string thinking = {};                         // of an assistant
+  std::vector<constrain::ToolCall> tool_calls = {};  // of an assistant
+  std::string tool_name = {}, tool_call_id = {};     // of a tool's result
 };
 
 struct ToolChoice {
   enum class Kind : uint8_t { kAuto, kNone, kRequired, kNamed };
   Kind kind = Kind::kAuto;
-  std::string name;  // kNamed: the function that must be called
+  std::string name = {};  // kNamed: the function that must be called
 };
 
 /// A conversation. When its last message is an assistant's, the answer continues that message.
 struct ChatInput {
-  std::vector<ChatMessage> messages;
+  std::vector<ChatMessage> messages = {};
   nlohmann::ordered_json tools = nullptr;  // null, or an array of {"type": "function", "function": {name, description,
                                            // parameters}}, as templates expect it
-  ToolChoice tool_choice;
+  ToolChoice tool_choice = {};
   bool parallel_tool_calls = true;
-  std::optional<bool> think;                   // absent: as the template does by itself
-  std::optional<std::string> chat_template;    // instead of the model's
+  std::optional<bool> think = {};                 // absent: as the template does by itself
+  std::optional<std::string> chat_template = {};  // instead of the model's
 };
 
 /// Text to be continued, as it is. `suffix`: what comes after the gap, for models that can fill one.
 struct TextInput {
-  std::string text;
-  std::string suffix;
-  bool special_tokens = true;  // texts of special tokens are those tokens, and BOS is put before where the model wants it
+  std::string text = {};
+  std::string suffix = {};
+  bool special_tokens =
+      true;  // texts of special tokens are those tokens, and BOS is put before where the model wants it
 };
 
 struct TokenInput {

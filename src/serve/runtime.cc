@@ -2,16 +2,13 @@
 #include "serve/runtime.h"
 
 #include <algorithm>
-#include <ctime>
-
-#include <nlohmann/json.hpp>
+#include <limits>
 
 #include "base/error.h"
-#include "base/utf8.h"
 #include "model/lower.h"
+#include "serve/answer_stream.h"
 #include "serve/environment.h"
-#include "serve/stop_matcher.h"
-#include "text/stream_decoder.h"
+#include "serve/prompt.h"
 
 namespace edgellm {
 namespace {
@@ -34,7 +31,8 @@ class RunningRequest {
   RunningRequest& operator=(const RunningRequest&) = delete;
 
   /// One forward; calls `token` for each token of this request. True when the request has finished.
-  bool Step(const std::function<void(int32_t)>& token, Generation* generation) {
+  template <typename Token>
+  bool Step(const Token& token, Generation* generation) {
     for (const Event& event : engine_.Step()) {
       if (event.request != id_) continue;
       if (event.token >= 0) token(event.token);
@@ -53,16 +51,6 @@ class RunningRequest {
   RequestId id_;
   bool finished_ = false;
 };
-
-int ContextFor(const ModelConfig& config, int asked) {
-  if (asked == 0) return DefaultContext(config);
-  if (asked < 1) Fail(ErrorCode::kInvalidArgument, "a context of {} positions makes no sense", asked);
-  if (asked > config.max_context) {
-    Fail(ErrorCode::kInvalidArgument, "a context of {} positions is longer than the {} that the model was trained for",
-         asked, config.max_context);
-  }
-  return asked;
-}
 
 bool SameCharacters(std::string_view a, std::string_view b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(),
@@ -93,6 +81,16 @@ int DefaultContext(const ModelConfig& config) {
   return std::min(context, config.max_context);
 }
 
+int ContextFor(const ModelConfig& config, int asked) {
+  if (asked == 0) return DefaultContext(config);
+  if (asked < 1) Fail(ErrorCode::kInvalidArgument, "a context of {} positions makes no sense", asked);
+  if (asked > config.max_context) {
+    Fail(ErrorCode::kInvalidArgument, "a context of {} positions is longer than the {} that the model was trained for",
+         asked, config.max_context);
+  }
+  return asked;
+}
+
 KvType ParseKvType(std::string_view name) {
   if (SameCharacters(name, "f32")) return KvType::kF32;
   if (SameCharacters(name, "f16")) return KvType::kF16;
@@ -119,76 +117,91 @@ std::unique_ptr<Backend> BindBackend(const Model& model, const BackendLimits& li
 }
 
 Runtime::Runtime(Model model, const RuntimeOptions& options)
-    : model_(std::move(model)), context_(ContextFor(model_.config, options.context)) {
-  if (!model_.tokenizer_json.empty()) tokenizer_ = text::Tokenizer::FromJson(model_.tokenizer_json, model_.Label());
+    : model_(std::make_unique<const Model>(std::move(model))), context_(ContextFor(model_->config, options.context)) {
+  if (!model_->tokenizer_json.empty()) {
+    tokenizer_ =
+        std::make_unique<const text::Tokenizer>(text::Tokenizer::FromJson(model_->tokenizer_json, model_->Label()));
+  }
+  // Without a bound: who asks is told by the engine, and by the conversation that grows, in words of its own.
+  prompts_ = std::make_unique<const PromptMaker>(*model_, tokenizer_.get(), std::numeric_limits<int>::max());
   EngineOptions engine_options;
-  engine_options.vocab = model_.config.vocab;
+  engine_options.vocab = model_->config.vocab;
   engine_options.context = context_;
-  const KvType kv = options.kv ? *options.kv : DefaultKv(model_);
-  engine_ = std::make_unique<Engine>(BindBackend(model_, EngineLimits(engine_options, kv), options), engine_options);
+  const KvType kv = options.kv ? *options.kv : DefaultKv(*model_);
+  engine_ = std::make_unique<Engine>(BindBackend(*model_, EngineLimits(engine_options, kv), options), engine_options);
 }
+
+Runtime::~Runtime() = default;
+Runtime::Runtime(Runtime&&) noexcept = default;
 
 const text::Tokenizer& Runtime::tokenizer() const {
-  if (!tokenizer_) Fail(ErrorCode::kUnsupported, "{}: the model came without a tokenizer", model_.Label());
-  return *tokenizer_;
+  return prompts_->tokenizer();
 }
 
+namespace {
+
+GenerateRequest RequestOf(std::span<const Message> messages) {
+  ChatInput chat;
+  for (const Message& message : messages) chat.messages.push_back({.role = message.role, .content = message.content});
+  GenerateRequest request;
+  request.input = std::move(chat);
+  return request;
+}
+
+}  // namespace
+
 std::string Runtime::RenderChat(std::span<const Message> messages) {
-  if (!has_chat_template()) Fail(ErrorCode::kUnsupported, "{}: the model has no chat template", model_.Label());
-  if (!template_) template_.emplace(model_.chat_template, model_.Label() + ": chat template");
-  nlohmann::ordered_json context;
-  context["messages"] = nlohmann::ordered_json::array();
-  for (const auto& message : messages) {
-    context["messages"].push_back({{"role", message.role}, {"content", utf8::Sanitize(message.content)}});
-  }
-  context["add_generation_prompt"] = true;
-  const auto spelling = [&](std::optional<text::TokenId> id) {
-    return id ? std::string(tokenizer().TokenBytes(*id, true)) : std::string();
-  };
-  context["bos_token"] = spelling(tokenizer().bos());
-  context["eos_token"] = spelling(tokenizer().eos());
-  return template_->Render(context, std::time(nullptr));
+  return prompts_->Render(RequestOf(messages));
 }
 
 Prompt Runtime::EncodeChat(std::span<const Message> messages) {
-  return {tokenizer().Encode(RenderChat(messages), {.add_special = false, .parse_special = true}), true};
+  MadePrompt made = prompts_->Make(RequestOf(messages));
+  return {std::move(made.tokens), made.stands_alone};
 }
 
 Prompt Runtime::EncodeText(std::string_view text) const {
-  return {tokenizer().Encode(text, {.add_special = true, .parse_special = true}), false};
+  GenerateRequest request;
+  request.input = TextInput{.text = std::string(text)};
+  MadePrompt made = prompts_->Make(request);
+  return {std::move(made.tokens), made.stands_alone};
 }
 
 Generation Runtime::Generate(const Prompt& prompt, const GenerateOptions& options, const GenerateListener& listener) {
-  ResolvedOptions resolved = Resolve(options, model_.generation, tokenizer().eos());
-  StopMatcher stops(std::move(resolved.stop_strings));
-  text::StreamDecoder decoder(tokenizer(), /*spell_special=*/false, /*at_text_start=*/prompt.answers);
+  ResolvedOptions resolved = Resolve(options, model().generation, tokenizer().eos());
+  AnswerStream answer(tokenizer(), {.at_text_start = prompt.answers, .stop = std::move(resolved.stop_strings)});
   Generation generation;
   generation.seed = resolved.sampling.seed;
-  const auto publish = [&](const std::string& text) {
-    if (!text.empty() && listener.text) listener.text(text);
+  AnswerPiece piece;
+  const auto publish = [&] {
+    if (!piece.content.empty() && listener.text) listener.text(piece.content);
+    piece.content.clear();
   };
 
   Request request;
   request.prompt = prompt.tokens;
   request.max_tokens = resolved.max_tokens;
+  request.min_tokens = options.min_tokens;
   request.sampling = resolved.sampling;
+  request.bias = options.logit_bias;
+  request.ignore_eos = options.ignore_eos;
   request.stop_tokens = std::move(resolved.stop_tokens);
   if (options.format) {
-    if (!constraints_) constraints_.emplace(tokenizer());
+    if (!constraints_) constraints_ = std::make_unique<ConstraintCache>(tokenizer());
     request.filter = MakeFilter(constraints_->Get(*options.format), request.stop_tokens, prompt.answers);
   }
   RunningRequest running(*engine_, std::move(request));
   const auto take = [&](int32_t token) {
-    if (stops.matched()) return;  // a token that was on its way when the stop string came
-    generation.tokens.push_back(token);
-    publish(stops.Push(decoder.Push(token)));
+    answer.Push({.id = token}, &piece);
+    publish();
   };
   while (!running.Step(take, &generation)) {
-    if (stops.matched() || (listener.cancelled && listener.cancelled())) running.Cancel();
+    if (answer.ended() || (listener.cancelled && listener.cancelled())) running.Cancel();
   }
-  publish(stops.Push(decoder.Finish()));
-  publish(stops.Finish());
-  if (stops.matched()) generation.finish = FinishReason::kStop;
+  const bool stopped = answer.ended();
+  answer.Finish(&piece);
+  publish();
+  generation.tokens = answer.tokens();
+  if (stopped || !answer.stop_string().empty()) generation.finish = FinishReason::kStop;
   return generation;
 }
 

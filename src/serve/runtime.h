@@ -14,11 +14,13 @@
 
 #include "engine/engine.h"
 #include "model/model.h"
+#include "serve/answer_format.h"
 #include "serve/generate_options.h"
-#include "text/chat_template.h"
 #include "text/tokenizer.h"
 
 namespace edgellm {
+
+class PromptMaker;
 
 struct RuntimeOptions {
   std::string backend = "auto";
@@ -60,13 +62,15 @@ class Runtime {
   /// Binds the model's weights to a backend; the model is kept. Throws Error as MakeBackend does, kInvalidArgument for
   /// a context longer than the model's.
   Runtime(Model model, const RuntimeOptions& options);
+  ~Runtime();
+  Runtime(Runtime&&) noexcept;
 
-  const Model& model() const { return model_; }
+  const Model& model() const { return *model_; }
   int context() const { return context_; }
   BackendInfo backend() const { return engine_->backend().Describe(); }
   /// Throws Error(kUnsupported) when the model came without one.
   const text::Tokenizer& tokenizer() const;
-  bool has_chat_template() const { return !model_.chat_template.empty(); }
+  bool has_chat_template() const { return !model().chat_template.empty(); }
 
   /// The conversation as the model's template writes it, up to where the answer begins.
   std::string RenderChat(std::span<const Message> messages);
@@ -85,13 +89,16 @@ class Runtime {
   std::vector<int32_t> Greedy(std::span<const int32_t> prompt, int count);
 
  private:
-  Model model_;
+  std::unique_ptr<const Model> model_;  // others keep references
   int context_ = 0;
-  std::optional<text::Tokenizer> tokenizer_;
-  std::optional<ConstraintCache> constraints_;  // made when first used
-  std::optional<text::ChatTemplate> template_;  // parsed when first used: a broken one must not stop plain prompts
+  std::unique_ptr<const text::Tokenizer> tokenizer_;
+  std::unique_ptr<const PromptMaker> prompts_;
+  std::unique_ptr<ConstraintCache> constraints_;  // made when first used
   std::unique_ptr<Engine> engine_;
 };
+
+/// The context that `options` asks for, or the default. Throws Error(kInvalidArgument) for one longer than the model's.
+int ContextFor(const ModelConfig& config, int asked);
 
 /// EDGELLM_CONTEXT_LENGTH, else 4096, and never more than the model's own.
 int DefaultContext(const ModelConfig& config);
