@@ -10,6 +10,7 @@ namespace {
 constexpr int kCpuPlaces = 8;
 constexpr int kDevicePlaces = 64;
 constexpr int64_t kLeastPages = 256 / kPageTokens;  // for each place
+constexpr int64_t kLeastSequences = 2;              // at their longest: one that runs, and what an earlier one has left
 
 }  // namespace
 
@@ -24,7 +25,8 @@ ServingSize ChooseServingSize(int asked, const ServingRoom& room) {
   const int64_t least = std::min(longest, kLeastPages);
   const int64_t parallel =
       asked > 0 ? asked : std::clamp<int64_t>(std::max(affordable, longest) / std::max<int64_t>(least, 1), 1, usual);
-  const int64_t pages = std::max(longest, std::min(parallel * longest, affordable));
+  const int64_t wanted = std::max(kLeastSequences, (parallel + 3) / 4) * longest;
+  const int64_t pages = std::max(longest, std::min(wanted, affordable));
   return {static_cast<int>(parallel), static_cast<int>(pages)};
 }
 

@@ -24,9 +24,10 @@ struct ServingSize {
 
 /// `asked`: places, 0 for as many as are sensible: 8 on a CPU (each more costs every other some of its speed, as there
 /// decoding is soon bound by arithmetic), 64 on a GPU, fewer where each would have less than 256 positions.
-/// Pages: all places at their longest, but no more than a quarter of a machine's free memory or half of a device's, and
-/// always one sequence at its longest. Answers are seldom that long; where they are, the engine lets some wait
-/// (preemption, docs/engine.md).
+/// Pages: a quarter of what all places at their longest would take (two sequences at the least), as answers seldom are
+/// that long and backends take all pages at load; no more than a quarter of a machine's free memory or half of a
+/// device's, but always one sequence at its longest. Where answers grow beyond, the engine lets some wait (preemption,
+/// docs/engine.md).
 ServingSize ChooseServingSize(int asked, const ServingRoom& room);
 
 }  // namespace edgellm
