@@ -11,6 +11,10 @@ size_t KvBytes(const Plan& plan, const BackendLimits& limits) {
          static_cast<size_t>(plan.kv_heads) * static_cast<size_t>(plan.head_dim) * element;
 }
 
+std::span<const float> Backend::HiddenOf(int) const {
+  Fail(ErrorCode::kUnsupported, "the {} backend gives no hidden states", Describe().name);
+}
+
 std::unique_ptr<Backend> MakeBackend(const std::string& name, const Plan& plan, std::span<const WeightView> weights,
                                      const BackendLimits& limits, const BackendOptions& options) {
   if (name == "reference") return MakeReferenceBackend(plan, weights, limits, options);

@@ -65,6 +65,10 @@ class Backend {
   /// Of the last Forward: logits[vocab] of the i-th logit row.
   virtual std::span<const float> LogitsOf(int logit_row) const = 0;
 
+  /// Of the last Forward: the i-th hidden row's hidden state after the last layer and the final norm, [hidden].
+  /// Throws Error(kUnsupported) where the backend has none.
+  virtual std::span<const float> HiddenOf(int hidden_row) const;
+
   /// Copies whole pages (all layers) from first to second, in order.
   virtual void CopyPages(std::span<const std::pair<int32_t, int32_t>> pages) = 0;
 

@@ -14,12 +14,13 @@ class BatchColumns {
   BatchColumns(int tokens, int sequences, int rows, int pages_per_sequence) : pages_per_sequence_(pages_per_sequence) {
     for (auto* column : {&tokens_, &positions_, &sequences_}) column->reserve(static_cast<size_t>(tokens));
     logit_rows_.reserve(static_cast<size_t>(rows));
+    hidden_rows_.reserve(static_cast<size_t>(tokens));
     sampling_.reserve(static_cast<size_t>(rows));
     pages_.resize(static_cast<size_t>(sequences) * static_cast<size_t>(pages_per_sequence));
   }
 
   void Clear() {
-    for (auto* column : {&tokens_, &positions_, &sequences_, &logit_rows_}) column->clear();
+    for (auto* column : {&tokens_, &positions_, &sequences_, &logit_rows_, &hidden_rows_}) column->clear();
     sampling_.clear();
     rows_ = 0;
   }
@@ -38,6 +39,8 @@ class BatchColumns {
     logit_rows_.push_back(static_cast<int32_t>(tokens_.size()) - 1);
     sampling_.push_back(row);
   }
+  /// Of the token added last.
+  void WantHidden() { hidden_rows_.push_back(static_cast<int32_t>(tokens_.size()) - 1); }
 
   Batch View() const {
     return {.tokens = tokens_,
@@ -46,11 +49,12 @@ class BatchColumns {
             .pages = pages_,
             .pages_per_sequence = pages_per_sequence_,
             .logit_rows = logit_rows_,
-            .sampling = sampling_};
+            .sampling = sampling_,
+            .hidden_rows = hidden_rows_};
   }
 
  private:
-  std::vector<int32_t> tokens_, positions_, sequences_, logit_rows_, pages_;
+  std::vector<int32_t> tokens_, positions_, sequences_, logit_rows_, hidden_rows_, pages_;
   std::vector<SamplingRow> sampling_;
   int pages_per_sequence_;
   int rows_ = 0;

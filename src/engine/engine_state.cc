@@ -50,6 +50,7 @@ Engine::State::State(std::unique_ptr<Backend> made, const EngineOptions& given)
   claims.reserve(sequences);
   composition.shares.reserve(sequences);
   rows.reserve(most_rows);
+  hidden_rows.reserve(static_cast<size_t>(options.batch_tokens));
   events.reserve(most_rows + sequences);
 }
 
@@ -271,6 +272,7 @@ bool Engine::State::Schedule() {
   } while (composition.preempt >= 0);
   columns.Clear();
   rows.clear();
+  hidden_rows.clear();
   load = {};
   for (const Share& share : composition.shares) AddToBatch(share);
   return !composition.shares.empty();
@@ -299,7 +301,11 @@ void Engine::State::AddToBatch(const Share& share) {
   for (int position = sequence.computed; position < sequence.computed + share.count; ++position) {
     columns.AddToken(sequence.tokens[static_cast<size_t>(position)], position);
     load.attended += position + 1;
-    if (position + 1 == sequence.size()) {
+    if (sequence.pooling() != Pooling::kNone) {
+      if (!sequence.pools(position)) continue;
+      columns.WantHidden();
+      hidden_rows.push_back(share.index);
+    } else if (position + 1 == sequence.size()) {
       columns.WantLogits(RowOf(sequence));
       rows.push_back({share.index, /*prompt=*/false});
     } else if (sequence.scores() && position >= sequence.scored) {
@@ -320,6 +326,7 @@ bool Engine::State::Forward() {
     cache.ClearCopies();
     const int64_t before = options.clock();
     backend->Forward(columns.View());
+    if (!hidden_rows.empty()) backend->HiddenOf(0);  // a backend that has none says so here
     time_model.Observe(load, static_cast<double>(options.clock() - before) * 1e-9);
   } catch (const std::exception& error) {
     FailRunning(error.what());
@@ -339,6 +346,7 @@ void Engine::State::Commit() {
   }
   const int64_t now = options.clock();
   for (size_t row = 0; row < rows.size(); ++row) CommitRow(row, now);
+  for (size_t row = 0; row < hidden_rows.size(); ++row) CommitHidden(row, now);
   std::erase(running, nullptr);
 }
 
@@ -376,6 +384,24 @@ void Engine::State::CommitRow(size_t row, int64_t now) {
   if (event.finish == FinishReason::kStop) event.token = -1;
   events.push_back(event);
   if (event.finish != FinishReason::kNone) Finish(owner, /*keep=*/true, now);
+}
+
+/// Adds a hidden state to its pool. With the prompt's last one the request is answered.
+void Engine::State::CommitHidden(size_t row, int64_t now) {
+  Owned& owner = running[static_cast<size_t>(hidden_rows[row])];
+  Sequence& sequence = *owner;
+  const std::span<const float> hidden = backend->HiddenOf(static_cast<int>(row));
+  if (sequence.pool.empty()) sequence.pool.resize(hidden.size());
+  for (size_t i = 0; i < hidden.size(); ++i) sequence.pool[i] += static_cast<double>(hidden[i]);
+  const int wanted = sequence.pooling() == Pooling::kMean ? sequence.prompt_size() : 1;
+  if (++sequence.pooled < wanted) return;
+  for (const double sum : sequence.pool) sequence.embedding.push_back(static_cast<float>(sum / wanted));
+  events.push_back({.request = sequence.id,
+                    .sample = sequence.sample,
+                    .finish = FinishReason::kStop,
+                    .time = now,
+                    .embedding = sequence.embedding});
+  Finish(owner, /*keep=*/true, now);
 }
 
 FinishReason Engine::State::FinishOf(const Sequence& sequence, int32_t token) const {

@@ -41,6 +41,7 @@ struct Engine::State {
   void AddToBatch(const Share& share);
   SamplingRow RowOf(Sequence& sequence) const;
   void CommitRow(size_t row, int64_t now);
+  void CommitHidden(size_t row, int64_t now);
   FinishReason FinishOf(const Sequence& sequence, int32_t token) const;
   void Finish(Owned& owner, bool keep, int64_t now);
   void FailRunning(const char* what);
@@ -76,6 +77,7 @@ struct Engine::State {
   Composition composition;
   BatchColumns columns;
   std::vector<Row> rows;
+  std::vector<int> hidden_rows;  // each an index into running
   StepLoad load;
 };
 

@@ -48,6 +48,14 @@ void CheckRequest(const Request& request, const EngineOptions& options) {
     Require(known(bias.token), "logit_bias names an unknown token id");
     Require(std::abs(bias.bias) <= 1e6f, "a logit bias is out of range");
   }
+  if (request.embedding != Pooling::kNone) {
+    Require(request.samples == 1 && !request.filter && !request.prompt_log_probabilities,
+            "an embedding has neither samples nor a filter nor log-probabilities");
+    if (static_cast<int>(request.prompt.size()) > options.context) {
+      Fail(ErrorCode::kLimit, "the text has {} tokens, and the context {}", request.prompt.size(), options.context);
+    }
+    return;
+  }
   if (static_cast<int>(request.prompt.size()) >= options.context) {
     Fail(ErrorCode::kLimit, "the prompt has {} tokens, which leaves no room for an answer in a context of {}",
          request.prompt.size(), options.context);

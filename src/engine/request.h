@@ -22,6 +22,9 @@ enum class FinishReason : uint8_t { kNone, kStop, kLength, kContextFull, kCancel
 inline constexpr int kMostSamples = 128;
 inline constexpr int kAllSamples = -1;
 
+/// What a prompt's last hidden states (after the final norm) become: their mean over all tokens, or the last token's.
+enum class Pooling : uint8_t { kNone, kMean, kLast };
+
 struct Request {
   std::vector<int32_t> prompt;  // at least one token
   int max_tokens = -1;          // -1: until a stop token or the end of the context
@@ -35,6 +38,10 @@ struct Request {
   bool prompt_log_probabilities =
       false;  // events for the prompt's tokens from its second on, with what `sampling` asks
               // for; the prompt is then computed whole, nothing of it is taken from others
+
+  /// Not kNone: nothing is generated; the answer's one event has the pooled hidden state. The prompt may fill the whole
+  /// context. For a mean it is computed whole, nothing of it is taken from others.
+  Pooling embedding = Pooling::kNone;
 
   Priority priority = Priority::kNormal;
   double deadline = 0;     // seconds in which the first token is wanted: orders requests of a class; 0: none
@@ -53,6 +60,7 @@ struct Event {
   FinishReason finish = FinishReason::kNone;
   int64_t time = 0;                                     // of the step's end, on the clock of the statistics
   std::span<const TokenLogProbability> likeliest = {};  // valid as long as the event
+  std::span<const float> embedding = {};                // [hidden]; as long as the event
 };
 
 /// Of one answer. Times in nanoseconds of a steady clock, 0 where it did not come to that; counts of tokens.

@@ -1,6 +1,7 @@
 // One answer in the making: its tokens, its pages, where it stands in the order of service. The engine's own.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -23,9 +24,12 @@ struct Sequence {
 
   std::vector<int32_t> tokens;  // prompt and answer; empty before it runs for the first time
   PageTable table;
-  int computed = 0;    // positions with keys and values
-  int scored = 0;      // positions of the prompt whose next token's probability was reported
-  bool waits = false;  // another is computing what this one will share
+  int computed = 0;              // positions with keys and values
+  int scored = 0;                // positions of the prompt whose next token's probability was reported
+  int pooled = 0;                // positions of the prompt whose hidden state is in `pool`
+  std::vector<double> pool;      // [hidden], a sum
+  std::vector<float> embedding;  // [hidden], once it is complete
+  bool waits = false;            // another is computing what this one will share
 
   Rank rank;                 // fixed while it runs
   int64_t queued_since = 0;  // of the stay in the queue that is or was the last
@@ -36,8 +40,16 @@ struct Sequence {
   int size() const { return tokens.empty() ? prompt_size() : static_cast<int>(tokens.size()); }
   int missing() const { return size() - computed; }
   bool scores() const { return request->prompt_log_probabilities && sample == 0 && scored + 1 < prompt_size(); }
-  /// Positions that may come from others: the last must be computed, and what is to be scored, too.
-  int usable() const { return scores() ? scored : size() - 1; }
+  Pooling pooling() const { return request->embedding; }
+  bool pools(int position) const {
+    return pooling() == Pooling::kMean ? position >= pooled
+                                       : pooling() == Pooling::kLast && position + 1 == prompt_size();
+  }
+  /// Positions that may come from others: the last must be computed, and what is to be scored or pooled, too.
+  int usable() const {
+    if (pooling() == Pooling::kMean) return std::min(pooled, size() - 1);
+    return scores() ? scored : size() - 1;
+  }
   bool at_border() const {
     return table.published == static_cast<int>(table.pages.size()) && computed == table.positions();
   }

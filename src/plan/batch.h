@@ -30,6 +30,9 @@ struct Batch {
   std::span<const int32_t> logit_rows;
   // Empty (no sampling: the caller reads logits) or one entry per logit row.
   std::span<const SamplingRow> sampling;
+
+  // Tokens (as indices into `tokens`) whose last hidden state is wanted, ascending.
+  std::span<const int32_t> hidden_rows = {};
 };
 
 }  // namespace edgellm

@@ -310,6 +310,56 @@ TEST(Engine, ScoresThePrompt) {
   }
 }
 
+/// The pooled hidden states of a prompt, by the definition alone.
+std::vector<float> Pooled(const std::vector<int32_t>& prompt, Pooling pooling) {
+  uint64_t chain = 0;
+  std::array<double, 2> sum{};
+  for (const int32_t token : prompt) {
+    chain = Chain(chain, token);
+    if (pooling == Pooling::kLast) sum = {};
+    for (size_t i = 0; i < 2; ++i) sum[i] += static_cast<double>(Hidden(chain)[i]);
+  }
+  const double count = pooling == Pooling::kMean ? static_cast<double>(prompt.size()) : 1;
+  return {static_cast<float>(sum[0] / count), static_cast<float>(sum[1] / count)};
+}
+
+TEST(Engine, EmbeddingsPoolWholePromptsInSlicesAndBesideAnswers) {
+  // Few pages: some give way in the middle and go on.
+  Bench b({.context = 64, .max_sequences = 4, .batch_tokens = 16, .pages = 8});
+  std::map<RequestId, std::vector<float>> expected, pooled;
+  std::vector<RequestId> answers;
+  for (int i = 0; i < 12; ++i) {
+    // They begin alike, one fills the context, one is a single token.
+    Request request = Ask(Iota(i == 0 ? 64 : i == 1 ? 1 : 20 + i, 3), 1);
+    request.embedding = i % 2 == 0 ? Pooling::kMean : Pooling::kLast;
+    request.priority = static_cast<Priority>(i % 3);
+    const RequestId id = b.engine->Submit(request);
+    expected[id] = Pooled(request.prompt, request.embedding);
+    if (i % 3 == 0) answers.push_back(b.engine->Submit(Ask(Iota(30, i), 20)));
+  }
+  std::map<RequestId, std::vector<int32_t>> tokens;
+  while (!b.engine->idle()) {
+    for (const Event& event : b.Step()) {
+      if (event.token >= 0) tokens[event.request].push_back(event.token);
+      if (event.embedding.empty()) continue;
+      EXPECT_EQ(event.finish, FinishReason::kStop);
+      EXPECT_FALSE(pooled.contains(event.request));
+      pooled[event.request].assign(event.embedding.begin(), event.embedding.end());
+      EXPECT_EQ(b.engine->Statistics(event.request).generated_tokens, 0);
+    }
+  }
+  EXPECT_EQ(pooled, expected);
+  for (size_t i = 0; i < answers.size(); ++i) {
+    EXPECT_EQ(tokens[answers[i]], Expected(Iota(30, static_cast<int>(3 * i)), 20));
+  }
+  Request request = Ask(Iota(65, 3), 1);
+  request.embedding = Pooling::kMean;
+  EXPECT_EQ(CodeOf([&] { b.engine->Submit(request); }), ErrorCode::kLimit);
+  request.prompt.resize(5);
+  request.samples = 2;
+  EXPECT_EQ(CodeOf([&] { b.engine->Submit(request); }), ErrorCode::kInvalidArgument);
+}
+
 TEST(Engine, CancelGivesPagesBackAndIsReportedOnce) {
   Bench b({.context = 64, .max_sequences = 2, .batch_tokens = 16});
   Request request = Ask(Iota(30, 0), 20);

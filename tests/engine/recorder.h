@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <stdexcept>
 #include <string>
@@ -46,6 +47,11 @@ inline SampledToken Answer(std::span<const uint64_t> chain, const SamplingRow& r
   return sampled;
 }
 
+/// The hidden state at a slot that holds `chain`.
+inline std::array<float, 2> Hidden(uint64_t chain) {
+  return {static_cast<float>(chain % 1000), static_cast<float>(chain / 1000 % 1000)};
+}
+
 class Recorder final : public Backend {
  public:
   explicit Recorder(const BackendLimits& limits)
@@ -68,6 +74,11 @@ class Recorder final : public Backend {
       const uint64_t before = position == 0 ? 0 : slots_.at(Place(batch, t, position - 1));
       slots_.at(Place(batch, t, position)) = Chain(before, batch.tokens[t]);
     }
+    hidden_.clear();
+    for (const int32_t t : batch.hidden_rows) {
+      const auto token = static_cast<size_t>(t);
+      hidden_.push_back(Hidden(slots_.at(Place(batch, token, batch.positions[token]))));
+    }
     sampled_.clear();
     std::vector<uint64_t> chain;
     for (size_t row = 0; row < batch.logit_rows.size(); ++row) {
@@ -81,6 +92,7 @@ class Recorder final : public Backend {
   }
   std::span<const SampledToken> Sampled() const override { return sampled_; }
   std::span<const float> LogitsOf(int) const override { return {}; }
+  std::span<const float> HiddenOf(int row) const override { return hidden_.at(static_cast<size_t>(row)); }
   void CopyPages(std::span<const std::pair<int32_t, int32_t>> pages) override {
     for (const auto& [from, to] : pages) {
       Require(from != to, "a page is copied onto itself");
@@ -110,6 +122,7 @@ class Recorder final : public Backend {
   BackendLimits limits_;
   std::vector<uint64_t> slots_;
   std::vector<SampledToken> sampled_;
+  std::vector<std::array<float, 2>> hidden_;
 };
 
 /// An engine over a Recorder, on a clock that the test turns.

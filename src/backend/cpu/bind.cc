@@ -183,8 +183,9 @@ class Binder {
     phase.input = Prepare(bound_.residual, step.norm, plan_.hidden);
     phase.input.logit_rows = true;
     phase.part = Part(phase.input, step.head, bound_.logits, false);
+    const SamplePhase sample = {phase.input.norm};
     bound_.phases.push_back(std::move(phase));
-    bound_.phases.push_back(SamplePhase{});
+    bound_.phases.push_back(sample);
   }
 
   const Plan& plan_;

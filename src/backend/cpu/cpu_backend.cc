@@ -41,6 +41,7 @@ class CpuBackend final : public Backend {
     scratch_stride_ = static_cast<size_t>(RoundUp(static_cast<int64_t>(scratch_stride_), 64));
     scratch_ = Buffer(scratch_stride_ * static_cast<size_t>(workers_.size()));
     blocks_.reserve(static_cast<size_t>(limits.batch_tokens));
+    hidden_rows_.reserve(static_cast<size_t>(limits.batch_tokens));
     sampled_.resize(static_cast<size_t>(limits.logit_rows));
     const int samplers = std::min(workers_.size(), std::max(1, limits.logit_rows));
     for (int i = 0; i < samplers; ++i) samplers_.emplace_back(plan.vocab);
@@ -52,6 +53,7 @@ class CpuBackend final : public Backend {
     FindBlocks();
     workers_.RunSteady(walk_);
     sampled_rows_ = batch.sampling.size();
+    hidden_rows_.assign(batch.hidden_rows.begin(), batch.hidden_rows.end());
     batch_ = nullptr;
   }
 
@@ -59,6 +61,11 @@ class CpuBackend final : public Backend {
 
   std::span<const float> LogitsOf(int logit_row) const override {
     return {bound_.logits.Row(static_cast<size_t>(logit_row)), static_cast<size_t>(plan_.vocab)};
+  }
+
+  std::span<const float> HiddenOf(int hidden_row) const override {
+    const auto token = static_cast<size_t>(hidden_rows_[static_cast<size_t>(hidden_row)]);
+    return {bound_.residual.Row(token), static_cast<size_t>(plan_.hidden)};
   }
 
   void CopyPages(std::span<const std::pair<int32_t, int32_t>> pages) override {
@@ -369,7 +376,12 @@ class CpuBackend final : public Backend {
     }
   }
 
-  void Run(const SamplePhase&, int worker) {
+  void Run(const SamplePhase& phase, int worker) {
+    const auto hidden = SliceOf(static_cast<int64_t>(batch_->hidden_rows.size()), worker, workers_.size());
+    for (int64_t i = hidden.first; i < hidden.last; ++i) {
+      float* row = bound_.residual.Row(static_cast<size_t>(batch_->hidden_rows[static_cast<size_t>(i)]));
+      kernels_.rms_norm(row, phase.norm, plan_.hidden, plan_.norm_epsilon, row);
+    }
     const size_t rows = batch_->sampling.size();
     const size_t crew = std::min(samplers_.size(), static_cast<size_t>(workers_.size()));
     if (static_cast<size_t>(worker) >= crew) return;
@@ -395,6 +407,7 @@ class CpuBackend final : public Backend {
   std::vector<Sampler> samplers_;
   std::vector<SampledToken> sampled_;
   size_t sampled_rows_ = 0;
+  std::vector<int32_t> hidden_rows_;  // of the last batch: tokens
   const Batch* batch_ = nullptr;
   StepTimes* times_ = nullptr;
   const std::function<void(int)> walk_ = [this](int worker) { Walk(worker); };

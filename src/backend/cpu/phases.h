@@ -84,8 +84,11 @@ struct GatePhase {
   LinearPart gate, up;
   bool relu2 = false;
 };
-/// One token per logit row, where the batch asks for sampling. By row.
-struct SamplePhase {};
+/// One token per logit row, where the batch asks for sampling; the final norm of hidden rows, in their place in the
+/// residual, which nobody reads any more. By row.
+struct SamplePhase {
+  const float* norm = nullptr;
+};
 
 using Phase = std::variant<EmbedPhase, LinearPhase, QkvPhase, AttendPhase, GatePhase, SamplePhase>;
 

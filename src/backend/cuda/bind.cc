@@ -433,6 +433,9 @@ class Binder {
 
   void Bind(const Logits& step) {
     LinearPhase phase = PhaseFor(residual_, plan_.hidden, BindVector(step.norm));
+    bound_.residual = residual_.values;
+    bound_.residual_stride = residual_.stride;
+    bound_.final_norm = VectorOf(step.norm);
     phase.logit_rows = true;
     phase.input.gather = bound_.staging.logit_rows;
     OutputTask out{};

@@ -40,6 +40,10 @@ struct BoundPlan {
   size_t logit_stride = 0;
   float* partial = nullptr;  // slices of LaunchPromptLinear
 
+  const float* residual = nullptr;  // [token][residual_stride]
+  size_t residual_stride = 0;
+  std::vector<float> final_norm;  // on the host
+
   uint8_t* cache = nullptr;
   size_t page_bytes = 0, layer_bytes = 0, cache_bytes = 0;
 };

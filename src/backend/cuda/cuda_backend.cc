@@ -104,6 +104,11 @@ class CudaBackend final : public Backend {
     return {logits_.as<float>() + static_cast<size_t>(logit_row) * vocab, vocab};
   }
 
+  std::span<const float> HiddenOf(int hidden_row) const override {
+    const auto width = static_cast<size_t>(plan_.hidden);
+    return {hidden_.data() + static_cast<size_t>(hidden_row) * width, width};
+  }
+
   void CopyPages(std::span<const std::pair<int32_t, int32_t>> pages) override {
     if (pages.empty()) return;
     std::vector<int2> list;
@@ -309,10 +314,30 @@ class CudaBackend final : public Backend {
             "reading logits");
     }
     Check(cudaStreamSynchronize(stream_.value), "a forward");
+    CollectHidden(batch.hidden_rows);
     sampled_rows_ = batch.sampling.size();
     for (size_t row = 0; row < sampled_rows_; ++row) {
       sampled_[row] = greedy ? SampledToken{likeliest_.as<int32_t>()[row], 0}
                              : sampler_.Sample(LogitsOf(static_cast<int>(row)), batch.sampling[row]);
+    }
+  }
+
+  /// Rows of the residual, with the final norm made here: embeddings are too seldom for a kernel of their own.
+  void CollectHidden(std::span<const int32_t> rows) {
+    const auto width = static_cast<size_t>(plan_.hidden);
+    hidden_.resize(rows.size() * width);
+    for (size_t i = 0; i < rows.size(); ++i) {
+      float* row = hidden_.data() + i * width;
+      const float* from = bound_.residual + static_cast<size_t>(rows[i]) * bound_.residual_stride;
+      Check(cudaMemcpyAsync(row, from, width * sizeof(float), cudaMemcpyDeviceToHost, stream_.value), "reading hidden states");
+    }
+    if (!rows.empty()) Check(cudaStreamSynchronize(stream_.value), "reading hidden states");
+    for (size_t i = 0; i < rows.size(); ++i) {
+      const std::span<float> row(hidden_.data() + i * width, width);
+      double sum = 0;
+      for (const float value : row) sum += static_cast<double>(value) * value;
+      const double inverse = 1 / std::sqrt(sum / static_cast<double>(width) + plan_.norm_epsilon);
+      for (size_t k = 0; k < width; ++k) row[k] = static_cast<float>(bound_.final_norm[k] * (row[k] * inverse));
     }
   }
 
@@ -332,6 +357,7 @@ class CudaBackend final : public Backend {
   std::vector<std::unique_ptr<Event>> events_;
   std::vector<SampledToken> sampled_;
   size_t sampled_rows_ = 0;
+  std::vector<float> hidden_;  // [hidden row][hidden]
   StepTimes* times_ = nullptr;
 };
 

@@ -45,6 +45,7 @@ class ReferenceBackend final : public Backend {
 
   std::span<const SampledToken> Sampled() const override { return sampled_; }
   std::span<const float> LogitsOf(int logit_row) const override { return logits_[static_cast<size_t>(logit_row)]; }
+  std::span<const float> HiddenOf(int hidden_row) const override { return hidden_[static_cast<size_t>(hidden_row)]; }
 
   void CopyPages(std::span<const std::pair<int32_t, int32_t>> pages) override {
     const std::ptrdiff_t page = static_cast<std::ptrdiff_t>(kPageTokens * head_values_);
@@ -255,6 +256,8 @@ class ReferenceBackend final : public Backend {
     for (int32_t row : batch_->logit_rows) {
       logits_.push_back(Apply(step.head, RmsNorm(residual_[static_cast<size_t>(row)], norm)));
     }
+    hidden_.clear();
+    for (int32_t row : batch_->hidden_rows) hidden_.push_back(RmsNorm(residual_[static_cast<size_t>(row)], norm));
   }
 
   Plan plan_;
@@ -264,7 +267,7 @@ class ReferenceBackend final : public Backend {
   size_t head_values_ = 0;                                  // kv_heads * head_dim
   std::vector<Vector> keys_, values_;                       // [layer][page * kPageTokens + slot][kv_heads * head_dim]
   std::vector<Vector> residual_, query_, attention_, ffn_;  // one per token of the batch
-  std::vector<Vector> logits_;                              // one per logit row
+  std::vector<Vector> logits_, hidden_;                     // one per logit row, hidden row
   std::vector<SampledToken> sampled_;
   const Batch* batch_ = nullptr;
 };
