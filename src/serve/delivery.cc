@@ -143,7 +143,7 @@ std::shared_ptr<Delivery::OpenRequest> Delivery::Open(const text::Tokenizer& tok
 }
 
 void Delivery::Push(const std::shared_ptr<OpenRequest>& request, const Event& event, const Ending* ending) {
-  Arrival arrival = {request, event, nullptr, nullptr};
+  Arrival arrival = {request, event, nullptr, nullptr, nullptr};
   arrival.event.likeliest = {};
   if (!event.likeliest.empty()) {
     arrival.likeliest =
@@ -153,6 +153,14 @@ void Delivery::Push(const std::shared_ptr<OpenRequest>& request, const Event& ev
     arrival.ending =
         std::make_unique<std::pair<RequestStatistics, std::string>>(ending->statistics, std::string(ending->failure));
   }
+  Put(std::move(arrival));
+}
+
+void Delivery::Post(std::function<void()> work) {
+  Put({nullptr, {}, nullptr, nullptr, std::move(work)});
+}
+
+void Delivery::Put(Arrival arrival) {
   bool first = false;
   {
     const std::lock_guard lock(mutex_);
@@ -173,6 +181,7 @@ void Delivery::Stop() {
 }
 
 void Delivery::Deliver(Arrival& arrival) {
+  if (arrival.work) return arrival.work();
   if (arrival.likeliest) arrival.event.likeliest = *arrival.likeliest;
   try {
     arrival.request->Take(arrival.event, arrival.ending.get(), cancel_);

@@ -37,6 +37,9 @@ class Delivery {
   /// By the engine's thread: takes a lock that is held for a few instructions, and copies what the event points to.
   void Push(const std::shared_ptr<OpenRequest>& request, const Event& event, const Ending* ending);
 
+  /// By any thread but that of a listener that waits for it: `work` is done here, in its turn. It must not throw.
+  void Post(std::function<void()> work);
+
   int open() const { return open_->load(std::memory_order_relaxed); }
   /// True in a listener.
   bool InThread() const { return std::this_thread::get_id() == thread_id_; }
@@ -49,7 +52,10 @@ class Delivery {
     Event event;
     std::unique_ptr<std::vector<TokenLogProbability>> likeliest;  // what event.likeliest was
     std::unique_ptr<std::pair<RequestStatistics, std::string>> ending;
+    std::function<void()> work;  // instead of all others
   };
+
+  void Put(Arrival arrival);
 
   void Main();
   void Deliver(Arrival& arrival);

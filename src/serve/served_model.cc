@@ -9,6 +9,7 @@
 #include "base/memory_use.h"
 #include "model/lower.h"
 #include "serve/delivery.h"
+#include "serve/embed_job.h"
 #include "serve/environment.h"
 #include "serve/prepared_request.h"
 #include "serve/serving_size.h"
@@ -148,6 +149,16 @@ ServedModel::Ticket ServedModel::Start(GenerateRequest request, AnswerListener l
                                [&delivery = *s.delivery, open = std::move(open)](
                                    const Event& event, const Ending* ending) { delivery.Push(open, event, ending); });
   return ticket;
+}
+
+std::function<void()> ServedModel::Embed(const EmbedRequest& request, EmbedListener listener) {
+  State& s = *state_;
+  EmbedPlan plan = PlanEmbedding(request, s.tokenizer.get(), s.model.config, context());
+  auto job = std::make_shared<EmbedJob>(*s.engine, *s.delivery, std::move(plan), std::move(listener));
+  job->Begin();
+  return [job = std::weak_ptr(job)] {
+    if (const auto open = job.lock()) open->Cancel();
+  };
 }
 
 void ServedModel::Cancel(RequestId id) {

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "engine/engine_thread.h"
+#include "serve/embedding.h"
 #include "serve/generate.h"
 #include "serve/runtime.h"
 
@@ -14,8 +15,8 @@ namespace edgellm {
 
 struct ServedModelOptions {
   RuntimeOptions runtime;
-  int parallel = 0;      // answers that run together; 0: as many as memory and the backend make sensible
-  int max_queue = 512;   // open requests, those that run included
+  int parallel = 0;     // answers that run together; 0: as many as memory and the backend make sensible
+  int max_queue = 512;  // open requests, those that run included
   bool prefix_cache = true;
 };
 
@@ -36,6 +37,11 @@ class ServedModel {
   Ticket Start(GenerateRequest request, AnswerListener listener);
   /// From any thread, a listener included. The answers end with kCancelled, unless they end before.
   void Cancel(RequestId id);
+
+  /// From any thread; does not block. `listener` is called once, from delivery's thread as AnswerListener, with one
+  /// unit vector for each input, or what went wrong. Call what is returned to cancel. Throws Error: kInvalidArgument
+  /// (no inputs, an empty one, dimensions out of range), kLimit (an input longer than the context), kBusy.
+  std::function<void()> Embed(const EmbedRequest& request, EmbedListener listener);
 
   /// Text of the prompt that Start would make, and its ids. Throws as Start.
   std::string Render(const GenerateRequest& request) const;

@@ -4,12 +4,14 @@
 #include <cmath>
 #include <condition_variable>
 #include <mutex>
+#include <numeric>
 #include <set>
 #include <thread>
 
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "convert/import.h"
 #include "model/model_file.h"
 #include "tests/serve/small_models.h"
 #include "tests/source_dir.h"
@@ -127,9 +129,7 @@ TEST(ServedModel, ManyAtOnceEachAnsweredAsAlone) {
 #else
   constexpr int kThreads = 8, kEach = 4, kTokens = 24;
 #endif
-  // A pool in which not all fit: some give way and go on later.
-  ServedModelOptions options = Options(6, 256);
-  ServedModel model(Demo(), options);
+  ServedModel model(Demo(), Options(6, 256));  // fewer places than requests
   const auto request = [&](int i) {
     GenerateRequest made = Ask("Tell me about number " + std::to_string(i) + ".", kTokens, static_cast<uint64_t>(i));
     made.priority = static_cast<Priority>(i % 3);
@@ -186,7 +186,13 @@ TEST(ServedModel, TheSameAsTheCommandLine) {
 
 TEST(ServedModel, StopStringsEndAnAnswerAndOnlyThatOne) {
   ServedModel model(Demo(), Options());
-  GenerateRequest request = Ask("Tell me a story.", 60);
+#ifdef EDGELLM_SANITIZED
+  constexpr int kTokens = 16;
+#else
+  constexpr int kTokens = 60;
+#endif
+  GenerateRequest request = Ask("Tell me a story.", kTokens);
+  request.options.ignore_eos = true;
   const std::string whole = Answer(model, request).content;
   ASSERT_GT(whole.size(), 40u);
   const std::string stop = whole.substr(20, 3);
@@ -446,6 +452,151 @@ TEST(ServedModel, AFormOrACall) {
     EXPECT_TRUE(one.end->reason != Reason::kToolCalls || !one.calls.empty());
   }
   EXPECT_TRUE(reasons.contains(Reason::kStop) || reasons.contains(Reason::kToolCalls));
+}
+
+class HeardVectors {
+ public:
+  EmbedListener Listener() {
+    return [this](Embeddings embeddings, std::exception_ptr failure) {
+      const std::lock_guard lock(mutex_);
+      EXPECT_FALSE(told_);
+      told_ = true;
+      embeddings_ = std::move(embeddings);
+      failure_ = failure;
+      heard_.notify_all();
+    };
+  }
+  const Embeddings& Wait() {
+    std::unique_lock lock(mutex_);
+    EXPECT_TRUE(heard_.wait_for(lock, seconds(120), [&] { return told_; }));
+    if (failure_) std::rethrow_exception(failure_);
+    return embeddings_;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable heard_;
+  bool told_ = false;
+  Embeddings embeddings_;
+  std::exception_ptr failure_;
+};
+
+/// By the plainest of backends: the final hidden states of a text, pooled and of length one.
+std::vector<float> ReferenceEmbedding(const Model& model, const std::vector<int32_t>& ids, Pooling pooling) {
+  const int count = static_cast<int>(ids.size());
+  RuntimeOptions options;
+  options.backend = "reference";
+  const int pages = (count + kPageTokens - 1) / kPageTokens;
+  const auto backend = BindBackend(
+      model, {.batch_tokens = count, .logit_rows = 1, .pages = pages, .context = count, .kv = KvType::kF32}, options);
+  std::vector<int32_t> positions(ids.size()), sequences(ids.size(), 0), table(static_cast<size_t>(pages));
+  std::iota(positions.begin(), positions.end(), 0);
+  std::iota(table.begin(), table.end(), 0);
+  Batch batch;
+  batch.tokens = ids;
+  batch.positions = positions;
+  batch.sequences = sequences;
+  batch.pages = table;
+  batch.pages_per_sequence = pages;
+  batch.hidden_rows = positions;
+  backend->Forward(batch);
+  std::vector<double> sum(static_cast<size_t>(model.config.hidden));
+  for (int t = pooling == Pooling::kMean ? 0 : count - 1; t < count; ++t) {
+    for (size_t i = 0; i < sum.size(); ++i) sum[i] += static_cast<double>(backend->HiddenOf(t)[i]);
+  }
+  double length = 0;
+  for (const double value : sum) length += value * value;
+  std::vector<float> result;
+  for (const double value : sum) result.push_back(static_cast<float>(value / std::sqrt(length)));
+  return result;
+}
+
+TEST(ServedModel, EmbeddingsAreTheReferences) {
+  for (const char* name : {"llama-tied", "llama-bias-head-dim", "qwen2-sharded", "qwen3-untied"}) {
+    const Model reference = ImportHuggingFace(SourceDir() / "tests" / "golden" / name, {});
+    ServedModelOptions options = Options(2, 64);
+    options.runtime.kv = KvType::kF32;
+    ServedModel model(ImportHuggingFace(SourceDir() / "tests" / "golden" / name, {}), options);
+    for (const Pooling pooling : {Pooling::kMean, Pooling::kLast}) {
+      EmbedRequest request;
+      request.pooling = pooling;
+      for (const int count : {1, 23, 64}) {
+        std::vector<int32_t> ids;
+        for (int i = 0; i < count; ++i) ids.push_back((count + i * 7) % reference.config.vocab);
+        request.inputs.emplace_back(std::move(ids));
+      }
+      HeardVectors heard;
+      model.Embed(request, heard.Listener());
+      const Embeddings& embeddings = heard.Wait();
+      EXPECT_EQ(embeddings.prompt_tokens, 1 + 23 + 64);
+      for (size_t k = 0; k < request.inputs.size(); ++k) {
+        const auto& ids = std::get<std::vector<int32_t>>(request.inputs[k]);
+        const std::vector<float> expected = ReferenceEmbedding(reference, ids, pooling);
+        ASSERT_EQ(embeddings.vectors[k].size(), expected.size());
+        for (size_t i = 0; i < expected.size(); ++i) EXPECT_NEAR(embeddings.vectors[k][i], expected[i], 1e-5) << name;
+      }
+    }
+  }
+}
+
+TEST(ServedModel, ManyEmbeddingsBesideAnswers) {
+  ServedModelOptions options = Options(4);
+  options.max_queue = 6;  // fewer than the inputs: they wait for one another
+  ServedModel model(Demo(), options);
+  EmbedRequest request;
+  for (int i = 0; i < 40; ++i) request.inputs.push_back("Text number " + std::to_string(i % 20) + " of many.");
+  Heard answer;
+  model.Start(Ask("Hi", 10), answer.Listener());
+  HeardVectors heard;
+  model.Embed(request, heard.Listener());
+  const Embeddings& embeddings = heard.Wait();
+  for (size_t i = 0; i < 40; ++i) {
+    double length = 0;
+    for (const float value : embeddings.vectors[i]) length += static_cast<double>(value) * static_cast<double>(value);
+    EXPECT_NEAR(length, 1, 1e-5);
+    EXPECT_EQ(embeddings.vectors[i], embeddings.vectors[i % 20]);  // to the bit, whatever ran beside
+    EXPECT_NE(embeddings.vectors[i], embeddings.vectors[(i + 1) % 20]);
+  }
+  answer.Wait();
+  request.inputs.resize(1);
+  request.dimensions = 16;
+  HeardVectors shorter;
+  model.Embed(request, shorter.Listener());
+  ASSERT_EQ(shorter.Wait().vectors[0].size(), 16u);
+  EXPECT_GT(shorter.Wait().vectors[0][0] / embeddings.vectors[0][0], 1);
+}
+
+TEST(ServedModel, EmbeddingsThatCannotBe) {
+  auto model = std::make_unique<ServedModel>(Demo(), Options(2, 64));
+  const auto refuse = [&](const std::function<void(EmbedRequest&)>& change) {
+    EmbedRequest request;
+    request.inputs = {std::string("Hi")};
+    change(request);
+    return Refusal([&] { model->Embed(request, {}); }).first;
+  };
+  EXPECT_EQ(refuse([](auto& r) { r.inputs.clear(); }), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(refuse([](auto& r) { r.inputs = {std::vector<int32_t>{}}; }), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(refuse([](auto& r) { r.inputs = {std::vector<int32_t>{1 << 30}}; }), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(refuse([](auto& r) { r.dimensions = 100'000; }), ErrorCode::kInvalidArgument);
+  const std::string large(4000, 'x');
+  EXPECT_EQ(refuse([&](auto& r) {
+              r.inputs = {large};
+              r.truncate = false;
+            }),
+            ErrorCode::kLimit);
+  EmbedRequest request;
+  request.inputs = {large};
+  HeardVectors cut;
+  model->Embed(request, cut.Listener());
+  EXPECT_EQ(cut.Wait().prompt_tokens, 64);
+  EXPECT_GT(cut.Wait().dropped_tokens, 0);
+  request.inputs.assign(200, large);
+  HeardVectors cancelled, stopped;
+  model->Embed(request, cancelled.Listener())();
+  EXPECT_EQ(Refusal([&] { cancelled.Wait(); }).first, ErrorCode::kBusy);
+  model->Embed(request, stopped.Listener());
+  model.reset();
+  EXPECT_EQ(Refusal([&] { stopped.Wait(); }).first, ErrorCode::kBusy);
 }
 
 TEST(ServedModel, RequestsThatMakeNoSense) {
