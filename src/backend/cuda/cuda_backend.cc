@@ -1,5 +1,6 @@
 // The CUDA backend: walks a bound plan's phases by launching kernels, from captured graphs for small batches.
 #include <algorithm>
+#include <cmath>
 #include <array>
 #include <cstring>
 #include <map>
