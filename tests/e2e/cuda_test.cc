@@ -100,6 +100,34 @@ TEST(CudaAttention, PromptsByBlocksAreToTheBitWhatTokensAre) {
   }
 }
 
+// What embeddings are made of: the hidden states of some tokens of a batch, without logits.
+TEST(CudaHidden, StatesAreThoseOfTheReference) {
+  if (const std::string reason = NoDevice(); !reason.empty()) GTEST_SKIP() << reason;
+  const Model model = InFormat("qwen3-untied", WeightFormat{});
+  const auto ids = Prompt(40, 3, model.config.vocab);
+  std::vector<int32_t> positions(ids.size()), sequences(ids.size(), 0);
+  std::iota(positions.begin(), positions.end(), 0);
+  const std::vector<int32_t> pages = {0, 1, 2}, wanted = {0, 17, 39};
+  const auto states = [&](const Target& target) {
+    const auto backend = Bind(model, target, {.batch_tokens = 64, .logit_rows = 1, .pages = 3, .context = 48, .kv = kKv});
+    Batch batch;
+    batch.tokens = ids;
+    batch.positions = positions;
+    batch.sequences = sequences;
+    batch.pages = pages;
+    batch.pages_per_sequence = 3;
+    batch.hidden_rows = wanted;
+    backend->Forward(batch);
+    std::vector<std::vector<float>> rows;
+    for (int row = 0; row < 3; ++row) {
+      const auto values = backend->HiddenOf(row);
+      rows.emplace_back(values.begin(), values.end());
+    }
+    return rows;
+  };
+  EXPECT_LE(Distance(states(kCuda), states({"reference", ""})), 1e-3);
+}
+
 TEST(CudaDemo, LogitsAndIdsAreThoseOfTheReference) {
   if (const std::string reason = NoDevice(); !reason.empty()) GTEST_SKIP() << reason;
   const Model model = ReadModelFile(SourceDir() / "models" / "demo" / "demo.edgellm");

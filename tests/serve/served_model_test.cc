@@ -24,6 +24,13 @@ using std::chrono::nanoseconds;
 using std::chrono::seconds;
 using Reason = AnswerEnd::Reason;
 
+// Sanitizers make the model and the masks of grammars ten times slower.
+#ifdef EDGELLM_SANITIZED
+constexpr bool kSlow = true;
+#else
+constexpr bool kSlow = false;
+#endif
+
 Model Demo() {
   return ReadModelFile(SourceDir() / "models" / "demo" / "demo.edgellm");
 }
@@ -124,11 +131,7 @@ std::pair<ErrorCode, std::string> Refusal(const Work& work) {
 }
 
 TEST(ServedModel, ManyAtOnceEachAnsweredAsAlone) {
-#ifdef EDGELLM_SANITIZED
-  constexpr int kThreads = 4, kEach = 3, kTokens = 12;
-#else
-  constexpr int kThreads = 8, kEach = 4, kTokens = 24;
-#endif
+  constexpr int kThreads = kSlow ? 4 : 8, kEach = kSlow ? 3 : 4, kTokens = kSlow ? 12 : 24;
   ServedModel model(Demo(), Options(6, 256));  // fewer places than requests
   const auto request = [&](int i) {
     GenerateRequest made = Ask("Tell me about number " + std::to_string(i) + ".", kTokens, static_cast<uint64_t>(i));
@@ -186,12 +189,7 @@ TEST(ServedModel, TheSameAsTheCommandLine) {
 
 TEST(ServedModel, StopStringsEndAnAnswerAndOnlyThatOne) {
   ServedModel model(Demo(), Options());
-#ifdef EDGELLM_SANITIZED
-  constexpr int kTokens = 16;
-#else
-  constexpr int kTokens = 60;
-#endif
-  GenerateRequest request = Ask("Tell me a story.", kTokens);
+  GenerateRequest request = Ask("Tell me a story.", kSlow ? 16 : 60);
   request.options.ignore_eos = true;
   const std::string whole = Answer(model, request).content;
   ASSERT_GT(whole.size(), 40u);
@@ -391,7 +389,8 @@ TEST(ServedModel, CallsThatMustBeMade) {
   chat.tool_choice = {ToolChoice::Kind::kNamed, "weather"};
   chat.parallel_tool_calls = false;
   std::set<std::string> ids;
-  for (uint64_t seed = 0; seed < 5; ++seed) {
+  constexpr uint64_t kAnswers = kSlow ? 2 : 5;
+  for (uint64_t seed = 0; seed < kAnswers; ++seed) {
     request.options.seed = seed;
     const Heard::One one = Answer(model, request);
     EXPECT_EQ(one.end->reason, Reason::kToolCalls);
@@ -402,10 +401,10 @@ TEST(ServedModel, CallsThatMustBeMade) {
     EXPECT_TRUE(arguments.at("city").is_string());
     ids.insert(one.calls[0].id);
   }
-  EXPECT_EQ(ids.size(), 5u);
+  EXPECT_EQ(ids.size(), kAnswers);
   chat.tool_choice = {ToolChoice::Kind::kRequired, ""};
   chat.parallel_tool_calls = true;
-  request.options.max_tokens = 120;
+  request.options.max_tokens = kSlow ? 80 : 120;
   const Heard::One several = Answer(model, request);
   EXPECT_TRUE(several.end->reason == Reason::kToolCalls || several.end->reason == Reason::kLength);
   EXPECT_GE(several.calls.size(), 1u);
@@ -418,7 +417,7 @@ TEST(ServedModel, AFormBeginsAfterTheThinking) {
   chat.chat_template = "{{ messages[0].content }}\n<think>\n{# </think> #}";
   request.options.format = AnswerFormat::FromOption(
       R"({"type": "object", "properties": {"age": {"type": "integer", "minimum": 0, "maximum": 99}}, "required": ["age"]})");
-  request.options.max_tokens = 60;
+  request.options.max_tokens = kSlow ? 40 : 60;
   Heard heard;
   EXPECT_TRUE(model.Start(request, heard.Listener()).thinks);
   // The demo model does not know how to end the part: it cannot stop before it has.
@@ -443,7 +442,7 @@ TEST(ServedModel, AFormOrACall) {
   request.options.temperature = 1.5f;
   request.options.format = {AnswerFormat::Kind::kGrammar, "root ::= \"yes\" | \"no\""};
   std::set<Reason> reasons;
-  for (uint64_t seed = 0; seed < 20; ++seed) {
+  for (uint64_t seed = 0; seed < (kSlow ? 3 : 20); ++seed) {
     request.options.seed = seed;
     const Heard::One one = Answer(model, request);
     reasons.insert(one.end->reason);
@@ -544,18 +543,21 @@ TEST(ServedModel, ManyEmbeddingsBesideAnswers) {
   options.max_queue = 6;  // fewer than the inputs: they wait for one another
   ServedModel model(Demo(), options);
   EmbedRequest request;
-  for (int i = 0; i < 40; ++i) request.inputs.push_back("Text number " + std::to_string(i % 20) + " of many.");
+  constexpr size_t kInputs = kSlow ? 20 : 40, kDifferent = kInputs / 2;
+  for (size_t i = 0; i < kInputs; ++i) {
+    request.inputs.push_back("Text number " + std::to_string(i % kDifferent) + " of many.");
+  }
   Heard answer;
   model.Start(Ask("Hi", 10), answer.Listener());
   HeardVectors heard;
   model.Embed(request, heard.Listener());
   const Embeddings& embeddings = heard.Wait();
-  for (size_t i = 0; i < 40; ++i) {
+  for (size_t i = 0; i < kInputs; ++i) {
     double length = 0;
     for (const float value : embeddings.vectors[i]) length += static_cast<double>(value) * static_cast<double>(value);
     EXPECT_NEAR(length, 1, 1e-5);
-    EXPECT_EQ(embeddings.vectors[i], embeddings.vectors[i % 20]);  // to the bit, whatever ran beside
-    EXPECT_NE(embeddings.vectors[i], embeddings.vectors[(i + 1) % 20]);
+    EXPECT_EQ(embeddings.vectors[i], embeddings.vectors[i % kDifferent]);  // to the bit, whatever ran beside
+    EXPECT_NE(embeddings.vectors[i], embeddings.vectors[(i + 1) % kDifferent]);
   }
   answer.Wait();
   request.inputs.resize(1);
