@@ -20,8 +20,9 @@ ALLOWED = {
     "convert": {"base", "quant", "plan", "model", "text"},
     "engine": {"base", "quant", "plan", "backend"},
     "serve": {"base", "quant", "plan", "model", "text", "constrain", "convert", "backend", "engine"},
+    "api": {"base", "plan", "model", "text", "constrain", "engine", "serve", "http"},
     "bench": {"base", "quant", "plan", "model", "text", "constrain", "convert", "backend", "engine", "serve"},
-    "app": {"base", "quant", "plan", "model", "text", "constrain", "convert", "backend", "engine", "serve", "bench", "http"},
+    "app": {"base", "quant", "plan", "model", "text", "constrain", "convert", "backend", "engine", "serve", "bench", "http", "api"},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+(["<])([^">]+)[">]')
 GENERATED = {"commit.h"}  # written by the build

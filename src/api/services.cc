@@ -1,0 +1,23 @@
+// See services.h.
+#include "api/services.h"
+
+#include <chrono>
+#include <random>
+
+namespace edgellm::api {
+
+Clock Clock::System() {
+  const auto wall = [] { return int64_t{std::chrono::system_clock::now().time_since_epoch() / std::chrono::nanoseconds(1)}; };
+  const auto steady = [] { return int64_t{std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1)}; };
+  return {wall, steady};
+}
+
+std::string NewId() {
+  constexpr std::string_view kLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+  thread_local std::mt19937_64 numbers{(uint64_t{std::random_device{}()} << 32) | std::random_device{}()};
+  std::string id;
+  for (int i = 0; i < 24; ++i) id += kLetters[numbers() % kLetters.size()];
+  return id;
+}
+
+}  // namespace edgellm::api
