@@ -124,11 +124,11 @@ class CompletionStream final : public StreamWriter {
   Usage usage_;
 };
 
-Json LogProbabilitiesOf(const OpenAiShape& shape, const WholeAnswer& answer, std::string_view first_token) {
+Json LogProbabilitiesOf(const OpenAiShape& shape, const WholeAnswer& answer, const PromptEcho& echo, size_t prompt) {
   if (!shape.log_probabilities) return nullptr;
   TokenLists lists;
   if (shape.echo) {
-    lists.AddFirst(first_token);
+    lists.AddFirst(echo.first_tokens[prompt]);
     for (const TokenFacts& token : answer.prompt_tokens) lists.Add(token);
   }
   if (shape.want_text) {
@@ -152,7 +152,7 @@ std::string OpenAiCompletionBody(const OpenAiShape& shape, const PromptEcho& ech
       if (shape.want_text) text += answer.content;
       choices.push_back({{"index", choices.size()},
                          {"text", std::move(text)},
-                         {"logprobs", LogProbabilitiesOf(shape, answer, shape.echo ? echo.first_tokens[i] : "")},
+                         {"logprobs", LogProbabilitiesOf(shape, answer, echo, i)},
                          {"finish_reason", shape.want_text ? FinishReasonText(answer.end.reason) : "length"}});
     }
   }

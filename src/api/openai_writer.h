@@ -38,7 +38,8 @@ std::string OpenAiChatBody(const OpenAiShape& shape, const Opening& opening, con
 
 /// What `echo` needs to know of the prompts; filled when the model is known.
 struct PromptEcho {
-  std::vector<std::string> texts, first_tokens;
+  std::vector<std::string> texts;
+  std::vector<std::string> first_tokens;  // with log-probabilities alone
 };
 
 std::unique_ptr<StreamWriter> OpenAiCompletionStream(OpenAiShape shape, std::shared_ptr<const PromptEcho> echo);

@@ -69,6 +69,7 @@ std::optional<double> ParseDuration(std::string_view text) {
   double seconds = 0;
   while (!text.empty()) {
     double number = 0;
+    if (text[0] != '.' && (text[0] < '0' || text[0] > '9')) return std::nullopt;  // from_chars takes "inf"
     const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), number, std::chars_format::fixed);
     if (failed != std::errc() || !(number >= 0)) return std::nullopt;
     text.remove_prefix(static_cast<size_t>(end - text.data()));

@@ -45,21 +45,25 @@ class Session : public std::enable_shared_from_this<Session> {
 
   /// Messages are read one after the other, away from the server's thread.
   void Take(std::string text) {
-    const std::lock_guard lock(mutex_);
-    if (waiting_.size() >= kMostWaiting) {
-      socket_->Close(kPolicyViolation, "too many messages at once");
-      return;
+    {
+      const std::lock_guard lock(mutex_);
+      if (waiting_.size() >= kMostWaiting) {
+        socket_->Close(kPolicyViolation, "too many messages at once");
+        return;
+      }
+      waiting_.push_back(std::move(text));
+      if (std::exchange(reading_, true)) return;
     }
-    waiting_.push_back(std::move(text));
-    if (std::exchange(reading_, true)) return;
     services_->post([self = shared_from_this()] { self->ReadWaiting(); });
   }
 
   void Leave() {
-    const std::lock_guard lock(mutex_);
-    gone_ = true;
-    waiting_.clear();
-    CancelLater();
+    {
+      const std::lock_guard lock(mutex_);
+      gone_ = true;
+      waiting_.clear();
+    }
+    services_->post([self = shared_from_this()] { self->Cancel(); });
   }
 
   bool idle() const {
@@ -116,11 +120,6 @@ class Session : public std::enable_shared_from_this<Session> {
       answer = answer_.lock();
     }
     if (answer) answer->Cancel();
-  }
-
-  /// The lock is held: cancelling takes others.
-  void CancelLater() {
-    if (const auto answer = answer_.lock()) services_->post([answer] { answer->Cancel(); });
   }
 
   void Generate(StreamMessage message);
@@ -256,9 +255,12 @@ void Session::Generate(StreamMessage message) {
   ask.stream = std::make_unique<Writer>(self, message.id, services_->clock);
   const auto answer = StartAnswer(services_, std::make_shared<Sink>(self, message.id), std::move(ask),
                                   services_->clock.steady());
-  const std::lock_guard lock(mutex_);
-  answer_ = answer;
-  if (gone_) CancelLater();
+  const bool gone = [&] {
+    const std::lock_guard lock(mutex_);
+    answer_ = answer;
+    return gone_;
+  }();
+  if (gone) answer->Cancel();
 }
 
 class Listener final : public http::WebSocketListener {
