@@ -7,6 +7,7 @@
 #include <set>
 
 #include "model/json_fields.h"
+#include "serve/serve_settings.h"
 
 namespace edgellm::api {
 namespace {
@@ -59,34 +60,6 @@ std::optional<float> ReadFloat(const Fields& fields, std::string_view key, doubl
 /// Of a function that says nothing of them: it has none.
 Json NoParameters() {
   return {{"type", "object"}, {"properties", Json::object()}};
-}
-
-/// Go's durations: numbers with units, one after the other.
-std::optional<double> ParseDuration(std::string_view text) {
-  const bool negative = text.starts_with('-');
-  if (negative || text.starts_with('+')) text.remove_prefix(1);
-  if (text.empty()) return std::nullopt;
-  double seconds = 0;
-  while (!text.empty()) {
-    double number = 0;
-    if (text[0] != '.' && (text[0] < '0' || text[0] > '9')) return std::nullopt;  // from_chars takes "inf"
-    const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), number, std::chars_format::fixed);
-    if (failed != std::errc() || !(number >= 0)) return std::nullopt;
-    text.remove_prefix(static_cast<size_t>(end - text.data()));
-    constexpr std::pair<std::string_view, double> kUnits[] = {
-        {"ns", 1e-9}, {"us", 1e-6}, {"ms", 1e-3}, {"s", 1}, {"m", 60}, {"h", 3600}};
-    const auto unit = std::find_if(std::begin(kUnits), std::end(kUnits), [&](const auto& u) {
-      return text.starts_with(u.first) && !(u.first == "m" && text.starts_with("ms"));
-    });
-    if (unit == std::end(kUnits)) {
-      if (!text.empty() || seconds != 0) return std::nullopt;
-      seconds = number;  // no unit at all: seconds
-      break;
-    }
-    seconds += number * unit->second;
-    text.remove_prefix(unit->first.size());
-  }
-  return negative ? -seconds : seconds;
 }
 
 }  // namespace
@@ -191,15 +164,20 @@ Priority ReadPriority(const Fields& fields) {
 std::optional<KeepAlive> ReadKeepAlive(const Fields& fields, std::string_view key) {
   const Json* value = fields.Find(key);
   if (value == nullptr) return std::nullopt;
-  std::optional<double> seconds;
-  if (value->is_number()) seconds = value->get<double>();
-  if (value->is_string()) seconds = ParseDuration(value->get_ref<const std::string&>());
-  if (!seconds || std::isnan(*seconds)) {
+  if (value->is_string()) {
+    try {
+      return ParseDuration(value->get_ref<const std::string&>());
+    } catch (const Error& error) {
+      Refuse(fields.Path(key), fmt::format("'{}': {}", fields.Path(key), OneLine(error.what())));
+    }
+  }
+  if (!value->is_number()) {
     Refuse(fields.Path(key), fmt::format("'{}' must be seconds or a duration like \"5m\"", fields.Path(key)));
   }
+  const auto seconds = value->get<double>();
   constexpr double kForEver = 1e9;  // thirty years
-  if (*seconds < 0 || *seconds > kForEver) return KeepAlive(-1);
-  return KeepAlive(static_cast<int64_t>(*seconds * 1e9));
+  if (seconds < 0 || seconds > kForEver) return KeepAlive(-1);
+  return KeepAlive(std::llround(seconds * 1e9));
 }
 
 std::string ReadContent(const Fields& message, std::string_view key, std::vector<std::string_view> text_types) {

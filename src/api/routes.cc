@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "api/failure.h"
 #include "api/generation_routes.h"
 #include "api/stream_session.h"
 
@@ -20,6 +21,10 @@ void AddGenerationRoutes(http::Router& router, const ServicesPointer& services) 
       "/v1/stream",
       [services](std::shared_ptr<http::WebSocket> socket) { return MakeStreamSession(services, std::move(socket)); },
       options);
+}
+
+http::Reply ApiErrorBody(const http::ErrorReport& report) {
+  return ErrorReply(report.status, report.message, FormOf(report.path));
 }
 
 }  // namespace edgellm::api

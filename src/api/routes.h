@@ -3,9 +3,13 @@
 
 #include "api/services.h"
 #include "http/router.h"
+#include "http/status.h"
 
 namespace edgellm::api {
 
 void AddGenerationRoutes(http::Router& router, const ServicesPointer& services);
+
+/// What the server itself refuses, in the form that clients of the path expect: for ServerOptions::error_body.
+http::Reply ApiErrorBody(const http::ErrorReport& report);
 
 }  // namespace edgellm::api

@@ -267,6 +267,7 @@ class Listener final : public http::WebSocketListener {
  public:
   explicit Listener(std::shared_ptr<Session> session) : session_(std::move(session)) {}
   void OnMessage(std::string text) override { session_->Take(std::move(text)); }
+  bool IsIdle() const override { return session_->idle(); }
   void OnGone() override { session_->Leave(); }
 
  private:
