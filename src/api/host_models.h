@@ -9,6 +9,9 @@
 
 namespace edgellm::api {
 
+/// A leased model.
+std::shared_ptr<UsedModel> UsedModelOf(std::shared_ptr<ModelLease> lease);
+
 /// `host` must outlive what is returned and every answer.
 std::shared_ptr<Models> ModelsOf(ModelHost& host);
 

@@ -1,7 +1,7 @@
 // A server whose model says back what it was told, at the pace of a model: what the official clients' suites (tests/sdk)
 // run against where no real model is wanted. It calls the first function that it must or, at the word "call", may call,
-// thinks when asked to, and answers {"ok": true} where a form is asked for. Arguments: none. Prints its address, and
-// ends when its standard input does.
+// thinks when asked to, and answers {"ok": true} where a form is asked for. With an argument, a model file or folder,
+// it is that model instead. Prints its address, and ends when its standard input does.
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -12,9 +12,11 @@
 #include <sstream>
 #include <thread>
 
+#include "api/host_models.h"
 #include "api/routes.h"
 #include "api/task_pool.h"
 #include "base/error.h"
+#include "convert/import.h"
 #include "http/server.h"
 
 namespace edgellm::api {
@@ -187,6 +189,32 @@ class TalkingModels final : public Models {
   std::shared_ptr<TalkingModel> model_ = std::make_shared<TalkingModel>();
 };
 
+/// A model that stays loaded.
+class FixedLease final : public ModelLease {
+ public:
+  explicit FixedLease(const std::string& path) : name_("demo"), model_(LoadModel(path), ServedModelOptions()) {}
+  ServedModel& model() override { return model_; }
+  const std::string& name() const override { return name_; }
+  std::chrono::nanoseconds load_time() const override { return std::chrono::nanoseconds(0); }
+
+ private:
+  std::string name_;
+  ServedModel model_;
+};
+
+class FixedModels final : public Models {
+ public:
+  explicit FixedModels(const std::string& path) : lease_(std::make_shared<FixedLease>(path)) {}
+  void Acquire(LoadRequest request, Ready ready) override {
+    if (request.model == "demo") return ready(UsedModelOf(lease_), nullptr);
+    ready(nullptr, std::make_exception_ptr(Error(ErrorCode::kNotFound, "no such model")));
+  }
+  bool Unload(const std::string&) override { return true; }
+
+ private:
+  std::shared_ptr<ModelLease> lease_;
+};
+
 /// Three numbers that depend on the text.
 void Embed(const EmbeddingRequest& request, const EmbeddingReady& ready) {
   EmbeddingResult result;
@@ -198,13 +226,17 @@ void Embed(const EmbeddingRequest& request, const EmbeddingReady& ready) {
   ready(std::move(result), nullptr);
 }
 
-void Run() {
+void Run(const std::string& path) {
   TaskPool pool(2);
   auto services = std::make_shared<Services>();
-  services->models = std::make_shared<TalkingModels>();
+  if (path.empty()) {
+    services->models = std::make_shared<TalkingModels>();
+    services->embed = Embed;
+  } else {
+    services->models = std::make_shared<FixedModels>(path);
+  }
   services->post = [&pool](std::function<void()> task) { pool.Post(std::move(task)); };
   services->new_id = NewId;
-  services->embed = Embed;
   http::Router router;
   AddGenerationRoutes(router, services);
   http::ServerOptions options;
@@ -219,6 +251,6 @@ void Run() {
 }  // namespace
 }  // namespace edgellm::api
 
-int main() {
-  edgellm::api::Run();
+int main(int count, char** arguments) {
+  edgellm::api::Run(count > 1 ? arguments[1] : "");
 }
