@@ -22,13 +22,13 @@ class Answer final : public Answering, public std::enable_shared_from_this<Answe
   }
 
   void Begin() {
-    services_->models->Acquire(ask_.load, [self = shared_from_this()](std::shared_ptr<UsedModel> model,
-                                                                      std::exception_ptr failure) {
-      self->services_->post([self, model = std::move(model), failure]() mutable {
-        if (failure) return self->Refuse(FailureOf(failure, Stage::kLoad, self->ask_.load.model));
-        self->Start(std::move(model));
-      });
-    });
+    services_->models->Acquire(
+        ask_.load, [self = shared_from_this()](std::shared_ptr<UsedModel> model, std::exception_ptr failure) {
+          self->services_->post([self, model = std::move(model), failure]() mutable {
+            if (failure) return self->Refuse(FailureOf(failure, Stage::kLoad, self->ask_.load.model));
+            self->Start(std::move(model));
+          });
+        });
   }
 
   void Cancel() override {
@@ -174,7 +174,9 @@ class Answer final : public Answering, public std::enable_shared_from_this<Answe
     if (!last || closed_) return;
     closed_ = true;
     if (ask_.stream) return sink_->End();
-    sink_->Whole(ask_.body(opening_, answers_));
+    // A long answer with its log-probabilities takes a while to be written, and other answers wait behind this thread.
+    services_->post(
+        [self = shared_from_this()] { self->sink_->Whole(self->ask_.body(self->opening_, self->answers_)); });
   }
 
   std::optional<Failure> FailureIn(const AnswerEnd& end) const {
@@ -241,9 +243,7 @@ class ExchangeSink final : public AnswerSink {
       : exchange_(std::move(exchange)), form_(form), headers_(std::move(headers)) {}
 
   void Refuse(const Failure& failure) override { exchange_->Send(ErrorReply(failure, form_)); }
-  void Whole(std::string body) override {
-    exchange_->Send({.body = std::move(body), .headers = std::move(headers_)});
-  }
+  void Whole(std::string body) override { exchange_->Send({.body = std::move(body), .headers = std::move(headers_)}); }
   void Begin(std::string_view content_type) override {
     // Proxies must neither keep nor gather what is to be seen at once.
     headers_.emplace_back("cache-control", "no-cache");

@@ -18,16 +18,16 @@ namespace edgellm::api {
 
 /// What is known before the first piece.
 struct Opening {
-  std::string id;          // 24 letters and digits: names of answers are made of it
-  int64_t created = 0;     // Unix nanoseconds
-  int64_t received = 0;    // steady nanoseconds: when the request came
-  int64_t load_time = 0;   // nanoseconds
+  std::string id;                                   // 24 letters and digits: names of answers are made of it
+  int64_t created = 0;                              // Unix nanoseconds
+  int64_t received = 0;                             // steady nanoseconds: when the request came
+  int64_t load_time = 0;                            // nanoseconds
   std::vector<ServedModel::Ticket> tickets;         // of each of the requests
   std::vector<std::vector<int32_t>> prompt_tokens;  // where the ask wants them
 };
 
-/// Writes a stream. Calls come one after the other; each appends what is to be sent, or nothing. `request`: which of the
-/// ask's requests.
+/// Writes a stream. Calls come one after the other; each appends what is to be sent, or nothing. `request`: which of
+/// the ask's requests.
 class StreamWriter {
  public:
   virtual ~StreamWriter() = default;
@@ -59,8 +59,8 @@ struct Ask {
   std::vector<GenerateRequest> requests;  // at least one; all are started or none
   /// What can only be decided when the model is known; may change the requests and throw.
   std::function<void(const UsedModel& model, std::vector<GenerateRequest>* requests)> prepare;
-  bool keep_prompt_tokens = false;        // fill Opening::prompt_tokens
-  std::vector<std::string> warnings;      // for people; an HTTP answer has them as headers
+  bool keep_prompt_tokens = false;    // fill Opening::prompt_tokens
+  std::vector<std::string> warnings;  // for people; an HTTP answer has them as headers
   // One of the two.
   std::unique_ptr<StreamWriter> stream;
   std::function<std::string(const Opening&, const WholeAnswers&)> body;

@@ -70,8 +70,8 @@ void ReadUser(const Fields& message, const Json& content, std::vector<ChatMessag
 void ReadMessage(const Fields& message, std::vector<ChatMessage>* messages) {
   const std::string role = message.NeedText("role");
   if (role != "user" && role != "assistant") {
-    Refuse(message.Path("role"), fmt::format("'{}' must be \"user\" or \"assistant\"; a system prompt is 'system'",
-                                             message.Path("role")));
+    Refuse(message.Path("role"),
+           fmt::format("'{}' must be \"user\" or \"assistant\"; a system prompt is 'system'", message.Path("role")));
   }
   const Json* content = message.Find("content");
   if (content == nullptr) Refuse(message.Path("content"), fmt::format("'{}' is missing", message.Path("content")));

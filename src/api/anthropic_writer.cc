@@ -33,9 +33,8 @@ Json UsageJson(int prompt, int cached, int generated) {
 }
 
 Json MessageJson(const std::string& model, const Opening& opening, Json content) {
-  return {{"id", "msg_" + opening.id}, {"type", "message"},         {"role", "assistant"},
-          {"model", model},            {"content", std::move(content)}, {"stop_reason", nullptr},
-          {"stop_sequence", nullptr},  {"usage", nullptr}};
+  return {{"id", "msg_" + opening.id},     {"type", "message"},      {"role", "assistant"},      {"model", model},
+          {"content", std::move(content)}, {"stop_reason", nullptr}, {"stop_sequence", nullptr}, {"usage", nullptr}};
 }
 
 class Stream final : public StreamWriter {
@@ -145,8 +144,7 @@ std::string AnthropicBody(const std::string& model, const Opening& opening, cons
   message["stop_reason"] = StopReason(answer.end);
   message["stop_sequence"] = StopSequence(answer.end);
   const RequestStatistics& statistics = answer.end.statistics;
-  message["usage"] =
-      UsageJson(opening.tickets[0].prompt.tokens, statistics.cached_tokens, statistics.generated_tokens);
+  message["usage"] = UsageJson(opening.tickets[0].prompt.tokens, statistics.cached_tokens, statistics.generated_tokens);
   return Dump(message);
 }
 

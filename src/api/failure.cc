@@ -11,9 +11,9 @@ constexpr std::string_view kOllamaBusy = "server busy, please try again.  maximu
 
 struct Kind {
   int status;
-  const char* openai;     // the type
+  const char* openai;       // the type
   const char* openai_code;  // null: none
-  const char* anthropic;  // the type
+  const char* anthropic;    // the type
 };
 
 constexpr Kind kKinds[] = {

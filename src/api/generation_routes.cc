@@ -3,9 +3,9 @@
 
 #include <utility>
 
+#include "api/answering.h"
 #include "api/anthropic_request.h"
 #include "api/anthropic_writer.h"
-#include "api/answering.h"
 #include "api/embeddings.h"
 #include "api/json_text.h"
 #include "api/ollama_request.h"
@@ -31,11 +31,11 @@ void LoadOrUnload(const Call& call, OllamaAsk ask) {
     return answer("unload");
   }
   const LoadRequest load = ask.load;
-  call.services->models->Acquire(load, [call, answer, load](const std::shared_ptr<UsedModel>&,
-                                                            const std::exception_ptr& failure) {
-    if (!failure) return answer("load");
-    call.exchange->Send(ErrorReply(FailureOf(failure, Stage::kLoad, load.model), call.form));
-  });
+  call.services->models->Acquire(
+      load, [call, answer, load](const std::shared_ptr<UsedModel>&, const std::exception_ptr& failure) {
+        if (!failure) return answer("load");
+        call.exchange->Send(ErrorReply(FailureOf(failure, Stage::kLoad, load.model), call.form));
+      });
 }
 
 /// Before the prompt stands the conversation so far, in ids. A model without a template continues plain text.
@@ -79,15 +79,13 @@ void AnswerOllama(const Call& call, OllamaAsk asked) {
 }
 
 void HandleOllamaGenerate(const ServicesPointer& services, ExchangePointer exchange) {
-  Serve(services, std::move(exchange), ErrorForm::kOllama, [](const Call& call) {
-    AnswerOllama(call, ParseOllamaGenerate(call.exchange->request().body));
-  });
+  Serve(services, std::move(exchange), ErrorForm::kOllama,
+        [](const Call& call) { AnswerOllama(call, ParseOllamaGenerate(call.exchange->request().body)); });
 }
 
 void HandleOllamaChat(const ServicesPointer& services, ExchangePointer exchange) {
-  Serve(services, std::move(exchange), ErrorForm::kOllama, [](const Call& call) {
-    AnswerOllama(call, ParseOllamaChat(call.exchange->request().body));
-  });
+  Serve(services, std::move(exchange), ErrorForm::kOllama,
+        [](const Call& call) { AnswerOllama(call, ParseOllamaChat(call.exchange->request().body)); });
 }
 
 void HandleOpenAiChat(const ServicesPointer& services, ExchangePointer exchange) {
@@ -181,20 +179,20 @@ void HandleAnthropic(const ServicesPointer& services, ExchangePointer exchange) 
 void HandleCountTokens(const ServicesPointer& services, ExchangePointer exchange) {
   Serve(services, std::move(exchange), ErrorForm::kAnthropic, [](const Call& call) {
     const auto asked = std::make_shared<AnthropicAsk>(ParseAnthropic(call.exchange->request().body, true));
-    call.services->models->Acquire(asked->load, [call, asked](std::shared_ptr<UsedModel> model,
-                                                              const std::exception_ptr& failure) {
-      call.services->post([call, asked, model = std::move(model), failure] {
-        Stage stage = Stage::kLoad;
-        try {
-          if (failure) std::rethrow_exception(failure);
-          stage = Stage::kRequest;
-          call.exchange->Send({.body = Dump({{"input_tokens", model->Encode(asked->request).size()}})});
-        } catch (...) {
-          const Failure said = FailureOf(std::current_exception(), stage, asked->load.model);
-          call.exchange->Send(ErrorReply(said, call.form));
-        }
-      });
-    });
+    call.services->models->Acquire(
+        asked->load, [call, asked](std::shared_ptr<UsedModel> model, const std::exception_ptr& failure) {
+          call.services->post([call, asked, model = std::move(model), failure] {
+            Stage stage = Stage::kLoad;
+            try {
+              if (failure) std::rethrow_exception(failure);
+              stage = Stage::kRequest;
+              call.exchange->Send({.body = Dump({{"input_tokens", model->Encode(asked->request).size()}})});
+            } catch (...) {
+              const Failure said = FailureOf(std::current_exception(), stage, asked->load.model);
+              call.exchange->Send(ErrorReply(said, call.form));
+            }
+          });
+        });
   });
 }
 
@@ -204,19 +202,19 @@ void AnswerEmbedding(const ServicesPointer& services, ExchangePointer exchange, 
   Serve(services, std::move(exchange), errors, [form](const Call& call) {
     const auto asked = std::make_shared<EmbeddingAsk>(ParseEmbedding(call.exchange->request().body, form));
     if (!call.services->embed) {
-      const Failure failure{Stage::kMissing, ErrorCode::kUnsupported,
-                            "embeddings are not supported by this server", ""};
+      const Failure failure{Stage::kMissing, ErrorCode::kUnsupported, "embeddings are not supported by this server",
+                            ""};
       return call.exchange->Send(ErrorReply(failure, call.form));
     }
-    call.services->embed(asked->request, [call, asked](const EmbeddingResult& result,
-                                                       const std::exception_ptr& failure) {
-      if (failure) {
-        const Failure said = FailureOf(failure, Stage::kLoad, asked->request.load.model);
-        return call.exchange->Send(ErrorReply(said, call.form));
-      }
-      const int64_t took = call.services->clock.steady() - call.received;
-      call.exchange->Send({.body = EmbeddingBody(*asked, result, took)});
-    });
+    call.services->embed(asked->request,
+                         [call, asked](const EmbeddingResult& result, const std::exception_ptr& failure) {
+                           if (failure) {
+                             const Failure said = FailureOf(failure, Stage::kLoad, asked->request.load.model);
+                             return call.exchange->Send(ErrorReply(said, call.form));
+                           }
+                           const int64_t took = call.services->clock.steady() - call.received;
+                           call.exchange->Send({.body = EmbeddingBody(*asked, result, took)});
+                         });
   });
 }
 
@@ -233,16 +231,11 @@ void HandleOpenAiEmbeddings(const ServicesPointer& services, ExchangePointer exc
 }
 
 constexpr GenerationRoute kRoutes[] = {
-    {"POST", "/api/generate", HandleOllamaGenerate},
-    {"POST", "/api/chat", HandleOllamaChat},
-    {"POST", "/api/embed", HandleOllamaEmbed},
-    {"POST", "/api/embeddings", HandleOllamaEmbeddings},
-    {"POST", "/v1/chat/completions", HandleOpenAiChat},
-    {"POST", "/v1/completions", HandleOpenAiCompletion},
-    {"POST", "/v1/responses", HandleResponses},
-    {"POST", "/v1/embeddings", HandleOpenAiEmbeddings},
-    {"POST", "/v1/messages", HandleAnthropic},
-    {"POST", "/v1/messages/count_tokens", HandleCountTokens},
+    {"POST", "/api/generate", HandleOllamaGenerate},    {"POST", "/api/chat", HandleOllamaChat},
+    {"POST", "/api/embed", HandleOllamaEmbed},          {"POST", "/api/embeddings", HandleOllamaEmbeddings},
+    {"POST", "/v1/chat/completions", HandleOpenAiChat}, {"POST", "/v1/completions", HandleOpenAiCompletion},
+    {"POST", "/v1/responses", HandleResponses},         {"POST", "/v1/embeddings", HandleOpenAiEmbeddings},
+    {"POST", "/v1/messages", HandleAnthropic},          {"POST", "/v1/messages/count_tokens", HandleCountTokens},
 };
 
 }  // namespace

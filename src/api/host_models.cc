@@ -11,11 +11,11 @@ class HostModels final : public Models {
   explicit HostModels(ModelHost& host) : host_(host) {}
 
   void Acquire(LoadRequest request, Ready ready) override {
-    host_.Acquire(std::move(request), [ready = std::move(ready)](std::shared_ptr<ModelLease> lease,
-                                                                 std::exception_ptr failure) {
-      if (failure) return ready(nullptr, failure);
-      ready(UsedModelOf(std::move(lease)), nullptr);
-    });
+    host_.Acquire(std::move(request),
+                  [ready = std::move(ready)](std::shared_ptr<ModelLease> lease, std::exception_ptr failure) {
+                    if (failure) return ready(nullptr, failure);
+                    ready(UsedModelOf(std::move(lease)), nullptr);
+                  });
   }
   bool Unload(const std::string& model) override { return host_.Unload(model); }
 

@@ -31,8 +31,8 @@ class RequestError : public Error {
 [[noreturn]] void RefuseUnsupported(const std::string& field, const std::string& message);
 
 /// The object that a request's body is. Throws RequestError(kInvalidArgument): empty, no JSON, ill-formed UTF-8, no
-/// object, a key that comes twice, nesting deeper than 100, more than 2 million values, or objects so large that finding
-/// keys in them would take long (some thousand keys).
+/// object, a key that comes twice, nesting deeper than 100, more than 2 million values, or objects so large that
+/// finding keys in them would take long (some thousand keys).
 Json ParseBody(std::string_view text);
 
 /// The fields of an object, which it refers to. A field that is null counts as absent. Numbers that are whole count as

@@ -25,7 +25,8 @@ std::optional<bool> ReadThink(const Fields& fields) {
   if (think->is_boolean()) return think->get<bool>();
   if (think->is_string()) {
     constexpr std::array<std::string_view, 3> kEfforts = {"low", "medium", "high"};
-    if (std::find(kEfforts.begin(), kEfforts.end(), think->get_ref<const std::string&>()) != kEfforts.end()) return true;
+    if (std::find(kEfforts.begin(), kEfforts.end(), think->get_ref<const std::string&>()) != kEfforts.end())
+      return true;
   }
   Refuse("think", "'think' must be true, false, \"low\", \"medium\" or \"high\"");
 }

@@ -1,5 +1,5 @@
-// Ollama's /api/generate and /api/chat, from their JSON to what is asked for. Fields, defaults and error texts are those
-// of Ollama's API; docs/api.md says where we differ.
+// Ollama's /api/generate and /api/chat, from their JSON to what is asked for. Fields, defaults and error texts are
+// those of Ollama's API; docs/api.md says where we differ.
 #pragma once
 
 #include <cstdint>
@@ -19,8 +19,8 @@ struct OllamaAsk {
   LoadRequest load;
   GenerateRequest request;  // kAnswer
   bool stream = true;
-  std::vector<int32_t> context;  // generate: the conversation so far, before the prompt
-  bool keep_context = false;     // generate: the conversation comes back with the end
+  std::vector<int32_t> context;       // generate: the conversation so far, before the prompt
+  bool keep_context = false;          // generate: the conversation comes back with the end
   std::vector<std::string> warnings;  // options that are unknown or have no effect
 };
 

@@ -160,7 +160,8 @@ std::variant<ChatInput, TextInput, TokenInput> ReadPrompt(const Json& prompt, co
                                                           const std::string& suffix) {
   if (prompt.is_string()) return TextInput{prompt.get<std::string>(), suffix};
   if (!prompt.is_array() || prompt.empty()) {
-    Refuse(field, fmt::format("'{}' must be a string, a list of strings, token ids, or a list of lists of them", field));
+    Refuse(field,
+           fmt::format("'{}' must be a string, a list of strings, token ids, or a list of lists of them", field));
   }
   if (!suffix.empty()) Refuse("suffix", "'suffix' needs a prompt of text");
   return TokenInput{ReadTokens(prompt, field)};
@@ -183,8 +184,8 @@ std::optional<AnswerFormat> ReadResponseFormat(const Fields& format) {
   if (type == "text") return std::nullopt;
   if (type == "json_object") return AnswerFormat{AnswerFormat::Kind::kJson, ""};
   if (type != "json_schema") {
-    RefuseUnsupported(format.Path("type"), fmt::format("'{}' must be \"text\", \"json_object\" or \"json_schema\"",
-                                                       format.Path("type")));
+    RefuseUnsupported(format.Path("type"),
+                      fmt::format("'{}' must be \"text\", \"json_object\" or \"json_schema\"", format.Path("type")));
   }
   const auto under = format.Object("json_schema");
   const Fields& holder = under ? *under : format;
@@ -258,8 +259,8 @@ OpenAiAsk ParseOpenAiCompletion(std::string_view body) {
   const size_t count = is_list ? prompt->size() : 1;
   if (count > kMostPrompts) Refuse("prompt", fmt::format("'prompt' may hold {} prompts at most", kMostPrompts));
   for (size_t i = 0; i < count; ++i) {
-    request.input = is_list ? ReadPrompt((*prompt)[i], ItemPath("prompt", i), suffix)
-                            : ReadPrompt(*prompt, "prompt", suffix);
+    request.input =
+        is_list ? ReadPrompt((*prompt)[i], ItemPath("prompt", i), suffix) : ReadPrompt(*prompt, "prompt", suffix);
     ask.requests.push_back(request);
   }
   ask.shape.prompts = count;

@@ -19,11 +19,11 @@ class Fields;
 struct OpenAiShape {
   std::string model;
   size_t prompts = 1, samples = 1;
-  bool include_usage = false;      // a stream ends with it
+  bool include_usage = false;  // a stream ends with it
   bool log_probabilities = false;
   // Text completions alone.
   bool echo = false;
-  bool want_text = true;           // false: max_tokens is 0, the prompt alone is looked at
+  bool want_text = true;  // false: max_tokens is 0, the prompt alone is looked at
 };
 
 struct OpenAiAsk {
@@ -43,8 +43,8 @@ OpenAiAsk ReadOpenAiChat(const Fields& fields, const std::string& model = "");
 /// Gives results of tools the names of the functions that their calls name, for templates that want them.
 void NameToolResults(std::vector<ChatMessage>* messages);
 
-/// `response_format` or, for another API, what stands in its place: {"type": "text" | "json_object" | "json_schema", …};
-/// the schema is under "json_schema", or beside the type.
+/// `response_format` or, for another API, what stands in its place: {"type": "text" | "json_object" | "json_schema",
+/// …}; the schema is under "json_schema", or beside the type.
 std::optional<AnswerFormat> ReadResponseFormat(const Fields& format);
 
 }  // namespace edgellm::api

@@ -117,9 +117,8 @@ std::string_view FinishReasonText(AnswerEnd::Reason reason) {
 Json ToolCallsJson(const std::vector<constrain::ToolCall>& calls) {
   Json list = Json::array();
   for (const constrain::ToolCall& call : calls) {
-    list.push_back({{"id", call.id},
-                    {"type", "function"},
-                    {"function", {{"name", call.name}, {"arguments", call.arguments}}}});
+    list.push_back(
+        {{"id", call.id}, {"type", "function"}, {"function", {{"name", call.name}, {"arguments", call.arguments}}}});
   }
   return list;
 }

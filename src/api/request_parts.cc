@@ -27,8 +27,8 @@ bool IsFunctionName(std::string_view name) {
 void CheckFunction(const Fields& function, std::set<std::string>* names) {
   const std::string name = function.NeedName("name");
   if (!IsFunctionName(name)) {
-    Refuse(function.Path("name"), fmt::format("'{}' must be a name of letters, digits, '_', '-', '.', ':' and '/'",
-                                              function.Path("name")));
+    Refuse(function.Path("name"),
+           fmt::format("'{}' must be a name of letters, digits, '_', '-', '.', ':' and '/'", function.Path("name")));
   }
   if (!names->insert(name).second) {
     Refuse(function.Path("name"), fmt::format("'{}': there are two functions '{}'", function.Path("name"), name));
@@ -80,8 +80,8 @@ Json ReadTools(const Fields& fields, std::string_view key) {
   for (size_t i = 0; i < list->size(); ++i) {
     const Fields tool((*list)[i], ItemPath(fields.Path(key), i));
     if (const std::string type = tool.Text("type").value_or("function"); type != "function") {
-      RefuseUnsupported(tool.Path("type"), fmt::format("'{}': only functions are supported, not '{}'", tool.Path("type"),
-                                                       OneLine(type)));
+      RefuseUnsupported(tool.Path("type"),
+                        fmt::format("'{}': only functions are supported, not '{}'", tool.Path("type"), OneLine(type)));
     }
     const Fields function = tool.NeedObject("function");
     CheckFunction(function, &names);
@@ -192,8 +192,8 @@ std::string ReadContent(const Fields& message, std::string_view key, std::vector
     const Fields part((*value)[i], ItemPath(message.Path(key), i));
     const std::string type = part.NeedText("type");
     if (std::find(text_types.begin(), text_types.end(), type) == text_types.end()) {
-      RefuseUnsupported(part.Path("type"), fmt::format("'{}': this server reads text only, not '{}'", part.Path("type"),
-                                                       OneLine(type)));
+      RefuseUnsupported(part.Path("type"),
+                        fmt::format("'{}': this server reads text only, not '{}'", part.Path("type"), OneLine(type)));
     }
     if (i > 0) content += '\n';
     content += part.NeedText("text");

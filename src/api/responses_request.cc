@@ -33,8 +33,8 @@ class Conversation {
     } else if (type == "reasoning") {
       Assistant().thinking += ReadContent(item, "content", {"reasoning_text"});
     } else {
-      RefuseUnsupported(item.Path("type"), fmt::format("'{}': items of type '{}' are not supported", item.Path("type"),
-                                                       OneLine(type)));
+      RefuseUnsupported(item.Path("type"),
+                        fmt::format("'{}': items of type '{}' are not supported", item.Path("type"), OneLine(type)));
     }
   }
 
@@ -44,8 +44,8 @@ class Conversation {
     if (role == "developer") role = "system";
     constexpr std::array<std::string_view, 3> kRoles = {"system", "user", "assistant"};
     if (std::find(kRoles.begin(), kRoles.end(), role) == kRoles.end()) {
-      Refuse(item.Path("role"), fmt::format("'{}' must be \"system\", \"developer\", \"user\" or \"assistant\"",
-                                            item.Path("role")));
+      Refuse(item.Path("role"),
+             fmt::format("'{}' must be \"system\", \"developer\", \"user\" or \"assistant\"", item.Path("role")));
     }
     if (!item.Has("content")) Refuse(item.Path("content"), fmt::format("'{}' is missing", item.Path("content")));
     std::string content = ReadContent(item, "content", {"input_text", "output_text", "text"});
@@ -87,8 +87,8 @@ Json ReadFlatTools(const Fields& fields) {
   for (size_t i = 0; i < list->size(); ++i) {
     const Fields tool((*list)[i], ItemPath("tools", i));
     if (const std::string type = tool.NeedText("type"); type != "function") {
-      RefuseUnsupported(tool.Path("type"), fmt::format("'{}': only functions are supported, not '{}'", tool.Path("type"),
-                                                       OneLine(type)));
+      RefuseUnsupported(tool.Path("type"),
+                        fmt::format("'{}': only functions are supported, not '{}'", tool.Path("type"), OneLine(type)));
     }
     tool.Boolean("strict");
     const auto parameters = tool.Object("parameters");
@@ -116,10 +116,10 @@ ToolChoice ReadFlatToolChoice(const Fields& fields, const Json& tools) {
     RefuseUnsupported("tool_choice.type", "'tool_choice.type' must be \"function\"");
   }
   const std::string name = object.NeedName("name");
-  const bool known = std::any_of(tools.begin(), tools.end(),
-                                 [&](const Json& tool) { return tool["function"]["name"] == name; });
-  if (!known) Refuse("tool_choice.name", fmt::format("'tool_choice' names '{}', which is not among the tools",
-                                                     OneLine(name)));
+  const bool known =
+      std::any_of(tools.begin(), tools.end(), [&](const Json& tool) { return tool["function"]["name"] == name; });
+  if (!known)
+    Refuse("tool_choice.name", fmt::format("'tool_choice' names '{}', which is not among the tools", OneLine(name)));
   return {Kind::kNamed, name};
 }
 

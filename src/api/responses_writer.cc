@@ -31,8 +31,8 @@ Json MessageItem(const std::string& id, Json content, const char* status) {
 
 Json CallItem(const std::string& id, const constrain::ToolCall& call, const std::string& arguments,
               const char* status) {
-  return {{"id", id},         {"type", "function_call"},   {"status", status},
-          {"call_id", call.id}, {"name", call.name}, {"arguments", arguments}};
+  return {{"id", id},           {"type", "function_call"}, {"status", status},
+          {"call_id", call.id}, {"name", call.name},       {"arguments", arguments}};
 }
 
 Json ResponseJson(const ResponsesShape& shape, const Opening& opening, const char* status, Json output) {
@@ -143,7 +143,8 @@ class Stream final : public StreamWriter {
     part_ = part;
     const bool message = part == Part::kMessage;
     item_ = ItemId(message ? "msg" : "rs", opening_, output_.size());
-    const Json item = message ? MessageItem(item_, Json::array(), "in_progress") : ReasoningItem(item_, "", "in_progress");
+    const Json item =
+        message ? MessageItem(item_, Json::array(), "in_progress") : ReasoningItem(item_, "", "in_progress");
     Append(out, "response.output_item.added", {{"output_index", output_.size()}, {"item", item}});
     if (message) AppendWith(out, "response.content_part.added", "part", TextPart("", Json::array()));
     // What every delta of the item has in common.

@@ -27,7 +27,7 @@ class UsedModel {
   virtual std::string Decode(std::span<const int32_t> tokens) const = 0;
   virtual bool has_chat_template() const = 0;
   virtual std::optional<int32_t> begin_of_text() const = 0;  // the token, where the model has one
-  virtual int64_t load_time() const = 0;  // nanoseconds; 0 where it was loaded already
+  virtual int64_t load_time() const = 0;                     // nanoseconds; 0 where it was loaded already
 };
 
 class Models {
@@ -42,10 +42,10 @@ class Models {
 /// Texts to vectors. No model that this program runs makes them yet.
 struct EmbeddingRequest {
   LoadRequest load;
-  std::vector<std::string> texts;             // either these
-  std::vector<std::vector<int32_t>> tokens;   // or these
-  bool truncate = true;    // a text that is too long is cut; false: it is refused
-  int dimensions = 0;      // the first so many, normalised anew; 0: all
+  std::vector<std::string> texts;            // either these
+  std::vector<std::vector<int32_t>> tokens;  // or these
+  bool truncate = true;                      // a text that is too long is cut; false: it is refused
+  int dimensions = 0;                        // the first so many, normalised anew; 0: all
 };
 
 struct EmbeddingResult {

@@ -12,8 +12,8 @@
 namespace edgellm::api {
 namespace {
 
-constexpr size_t kMostWaiting = 64;                          // messages that are not read yet
-constexpr size_t kMostConversation = size_t{32} << 20;       // bytes
+constexpr size_t kMostWaiting = 64;                     // messages that are not read yet
+constexpr size_t kMostConversation = size_t{32} << 20;  // bytes
 constexpr uint16_t kPolicyViolation = 1008;
 
 /// {"type":"…","id":"…"   and no closing brace; no id where there is none.
@@ -139,7 +139,10 @@ class Session : public std::enable_shared_from_this<Session> {
 class Writer final : public StreamWriter {
  public:
   Writer(std::shared_ptr<Session> session, std::string id, Clock clock)
-      : session_(std::move(session)), id_(std::move(id)), clock_(std::move(clock)), delta_(MessageStart("delta", id_)) {}
+      : session_(std::move(session)),
+        id_(std::move(id)),
+        clock_(std::move(clock)),
+        delta_(MessageStart("delta", id_)) {}
 
   std::string_view content_type() const override { return ""; }
 
@@ -253,8 +256,8 @@ void Session::Generate(StreamMessage message) {
   ask.load = message.ask.load;
   ask.requests = std::move(message.ask.requests);
   ask.stream = std::make_unique<Writer>(self, message.id, services_->clock);
-  const auto answer = StartAnswer(services_, std::make_shared<Sink>(self, message.id), std::move(ask),
-                                  services_->clock.steady());
+  const auto answer =
+      StartAnswer(services_, std::make_shared<Sink>(self, message.id), std::move(ask), services_->clock.steady());
   const bool gone = [&] {
     const std::lock_guard lock(mutex_);
     answer_ = answer;

@@ -2,7 +2,8 @@
 // turn sends its new messages alone; the keys and values of what was said before are found in the prefix cache. One
 // answer at a time; it can be cancelled; what goes wrong is said and leaves the session as it was.
 //
-// To the server:   {"type": "generate", "model", "messages", …}  fields as of /v1/chat/completions; "reset": true forgets
+// To the server:   {"type": "generate", "model", "messages", …}  fields as of /v1/chat/completions; "reset": true
+// forgets
 //                                                                what was said; "id" comes back with all of its answer
 //                  {"type": "cancel"}
 // From the server: {"type": "start", "prompt_tokens", "context", …}, {"type": "delta", "content", …} …,

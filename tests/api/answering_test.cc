@@ -177,17 +177,18 @@ TEST_P(Refusals, HaveTheStatusAndTheBodyOfEachApi) {
   const std::string said = missing ? "model 'm' not found" : "so it is";
   const auto ollama = run("/api/chat", R"({"model":"m","messages":[{"role":"user","content":"Hi"}]})");
   EXPECT_EQ(ollama.status, GetParam().ollama);
-  EXPECT_EQ(ollama.body,
-            busy ? R"({"error":"server busy, please try again.  maximum pending requests exceeded"})"
-                 : R"({"error":")" + said + "\"}");
+  EXPECT_EQ(ollama.body, busy ? R"({"error":"server busy, please try again.  maximum pending requests exceeded"})"
+                              : R"({"error":")" + said + "\"}");
   const auto openai = run(kChat, kStream);
   EXPECT_EQ(openai.status, GetParam().openai);
   EXPECT_TRUE(openai.body.starts_with(R"({"error":{"message":")" + said + R"(","type":")")) << openai.body;
-  const auto anthropic = run("/v1/messages", R"({"model":"m","max_tokens":1,"messages":[{"role":"user","content":"Hi"}]})");
+  const auto anthropic =
+      run("/v1/messages", R"({"model":"m","max_tokens":1,"messages":[{"role":"user","content":"Hi"}]})");
   EXPECT_EQ(anthropic.status, GetParam().anthropic);
   EXPECT_TRUE(anthropic.body.starts_with(R"({"type":"error","error":{"type":")")) << anthropic.body;
   for (const auto& received : {ollama, openai, anthropic}) {
-    const bool retry = !received.headers.empty() && received.headers[0] == std::pair<std::string, std::string>("retry-after", "1");
+    const bool retry =
+        !received.headers.empty() && received.headers[0] == std::pair<std::string, std::string>("retry-after", "1");
     EXPECT_EQ(retry, busy);
   }
 }
@@ -224,7 +225,8 @@ TEST(Answering, EmbeddingsGoWhereTheyAreMade) {
     asked = std::move(request);
     ready({{{0.5f, -1.0f}, {1.0f, 0.0f}}, 4, 0}, failure);
   };
-  const auto ollama = SendTo(services, "/api/embed", R"({"model":"m","input":["a","b"],"truncate":false,"dimensions":2})");
+  const auto ollama =
+      SendTo(services, "/api/embed", R"({"model":"m","input":["a","b"],"truncate":false,"dimensions":2})");
   EXPECT_EQ(ollama->received().body,
             R"({"model":"m","embeddings":[[0.5,-1],[1,0]],"total_duration":1000000000,"prompt_eval_count":4})");
   EXPECT_EQ(asked.texts, (std::vector<std::string>{"a", "b"}));
@@ -233,12 +235,14 @@ TEST(Answering, EmbeddingsGoWhereTheyAreMade) {
   EXPECT_EQ(SendTo(services, "/api/embeddings", R"({"model":"m","prompt":"a"})")->received().body,
             R"({"embedding":[0.5,-1]})");
   const auto openai = SendTo(services, "/v1/embeddings", R"({"model":"m","input":[[1,2],[3]]})");
-  EXPECT_EQ(openai->received().body,
-            R"({"object":"list","data":[{"object":"embedding","index":0,"embedding":[0.5,-1]},)"
-            R"({"object":"embedding","index":1,"embedding":[1,0]}],"model":"m","usage":{"prompt_tokens":4,"total_tokens":4}})");
+  EXPECT_EQ(
+      openai->received().body,
+      R"({"object":"list","data":[{"object":"embedding","index":0,"embedding":[0.5,-1]},)"
+      R"({"object":"embedding","index":1,"embedding":[1,0]}],"model":"m","usage":{"prompt_tokens":4,"total_tokens":4}})");
   EXPECT_EQ(asked.tokens, (std::vector<std::vector<int32_t>>{{1, 2}, {3}}));
   const auto base64 = SendTo(services, "/v1/embeddings", R"({"model":"m","input":"a","encoding_format":"base64"})");
-  EXPECT_NE(base64->received().body.find(R"("embedding":"AAAAPwAAgL8=")"), std::string::npos) << base64->received().body;
+  EXPECT_NE(base64->received().body.find(R"("embedding":"AAAAPwAAgL8=")"), std::string::npos)
+      << base64->received().body;
   failure = Thrown(ErrorCode::kNotFound, "no");
   EXPECT_EQ(SendTo(services, "/v1/embeddings", R"({"model":"m","input":"a"})")->received().status, 404);
 }

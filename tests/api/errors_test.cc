@@ -34,7 +34,8 @@ std::string Messages(const std::string& fields) {
 }
 
 std::string Nested(int depth) {
-  return R"({"model":"m","messages":)" + std::string(static_cast<size_t>(depth), '[') + std::string(static_cast<size_t>(depth), ']') + "}";
+  return R"({"model":"m","messages":)" + std::string(static_cast<size_t>(depth), '[') +
+         std::string(static_cast<size_t>(depth), ']') + "}";
 }
 
 std::string ManyKeys() {
@@ -111,8 +112,8 @@ const std::vector<Case>& Cases() {
       {kChat, Chat(R"("tools":[{"function":{"name":"a b"}}])"), "tools[0].function.name", "letters"},
       {kChat, Chat("\"tools\":[" + kTool + "," + kTool + "]"), "tools[1].function.name", "two functions"},
       {kChat, Chat(R"("tool_choice":"required")"), "tool_choice", "no 'tools'"},
-      {kChat, Chat("\"tools\":[" + kTool + R"(],"tool_choice":{"type":"function","function":{"name":"g"}})"), "tool_choice",
-       "'g'"},
+      {kChat, Chat("\"tools\":[" + kTool + R"(],"tool_choice":{"type":"function","function":{"name":"g"}})"),
+       "tool_choice", "'g'"},
       {kChat, Chat("\"tools\":[" + kTool + R"(],"tool_choice":"maybe")"), "tool_choice", "required"},
       {kChat, Chat(R"("response_format":{"type":"xml"})"), "response_format.type", "json_schema"},
       {kChat, Chat(R"("response_format":{"type":"json_schema","json_schema":{"name":"x"}})"),
@@ -120,7 +121,8 @@ const std::vector<Case>& Cases() {
       {kChat, Chat(R"("response_format":{"type":"json_schema","json_schema":{"schema":{"not":{}}}})"),
        "response_format.json_schema.schema", "not"},
       {kChat, Chat(R"("grammar":"root ::= x")"), "grammar", "x"},
-      {kChat, Chat(R"("grammar":"root ::= \"a\"","response_format":{"type":"json_object"})"), "response_format", "together"},
+      {kChat, Chat(R"("grammar":"root ::= \"a\"","response_format":{"type":"json_object"})"), "response_format",
+       "together"},
       // Completions.
       {kCompletion, R"({"model":"m"})", "prompt", "missing"},
       {kCompletion, R"({"model":"m","prompt":5})", "prompt", "a string"},
@@ -141,7 +143,8 @@ const std::vector<Case>& Cases() {
       {kResponses, R"({"model":"m","input":[{"role":"user","content":[{"type":"input_image"}]}]})",
        "input[0].content[0].type", "text only"},
       {kResponses, R"({"model":"m","input":"a","tools":[{"type":"web_search"}]})", "tools[0].type", "only functions"},
-      {kResponses, R"({"model":"m","input":"a","tool_choice":{"type":"function","name":"g"}})", "tool_choice.name", "'g'"},
+      {kResponses, R"({"model":"m","input":"a","tool_choice":{"type":"function","name":"g"}})", "tool_choice.name",
+       "'g'"},
       {kResponses, R"({"model":"m","input":"a","text":{"format":{"type":"json_schema","schema":{"if":{}}}}})",
        "text.format.schema", "if"},
       // Embeddings.
@@ -165,10 +168,12 @@ const std::vector<Case>& Cases() {
       {kOllamaGenerate, R"({"model":"m","prompt":"a","keep_alive":"5 parsecs"})", "", "keep_alive"},
       {kOllamaGenerate, R"({"model":"m","prompt":"a","think":"a bit"})", "", "'think'"},
       {kOllamaChat, R"({"model":"m","messages":[{"role":"robot"}]})", "", "invalid role"},
-      {kOllamaChat, R"({"model":"m","messages":[{"role":"user","content":"a"}],"top_logprobs":21})", "", "from 0 to 20"},
+      {kOllamaChat, R"({"model":"m","messages":[{"role":"user","content":"a"}],"top_logprobs":21})", "",
+       "from 0 to 20"},
       // Anthropic.
       {kMessages, R"({"model":"m","messages":[{"role":"user","content":"a"}]})", "", "'max_tokens' is missing"},
-      {kMessages, R"({"model":"m","max_tokens":1,"messages":[{"role":"system","content":"a"}]})", "", "'messages[0].role'"},
+      {kMessages, R"({"model":"m","max_tokens":1,"messages":[{"role":"system","content":"a"}]})", "",
+       "'messages[0].role'"},
       {kMessages, R"({"model":"m","max_tokens":1,"messages":[{"role":"user","content":[{"type":"image"}]}]})", "",
        "'messages[0].content[0].type'"},
       {kMessages, Messages(R"("system":5)"), "", "'system'"},

@@ -254,7 +254,8 @@ std::shared_ptr<Services> FakeServices(std::shared_ptr<FakeModels> models) {
   return services;
 }
 
-std::shared_ptr<FakeExchange> SendTo(const ServicesPointer& services, const std::string& path, const std::string& body) {
+std::shared_ptr<FakeExchange> SendTo(const ServicesPointer& services, const std::string& path,
+                                     const std::string& body) {
   auto exchange = std::make_shared<FakeExchange>(path, body);
   for (const GenerationRoute& route : GenerationRoutes()) {
     if (route.pattern == path) route.handle(services, exchange);

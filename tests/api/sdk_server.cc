@@ -1,7 +1,7 @@
-// A server whose model says back what it was told, at the pace of a model: what the official clients' suites (tests/sdk)
-// run against where no real model is wanted. It calls the first function that it must or, at the word "call", may call,
-// thinks when asked to, and answers {"ok": true} where a form is asked for. With an argument, a model file or folder,
-// it is that model instead. Prints its address, and ends when its standard input does.
+// A server whose model says back what it was told, at the pace of a model: what the official clients' suites
+// (tests/sdk) run against where no real model is wanted. It calls the first function that it must or, at the word
+// "call", may call, thinks when asked to, and answers {"ok": true} where a form is asked for. With an argument, a model
+// file or folder, it is that model instead. Prints its address, and ends when its standard input does.
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -56,7 +56,8 @@ int CountTokens(const GenerateRequest& request) {
 
 std::optional<constrain::ToolCall> CallFor(const GenerateRequest& request) {
   const auto* chat = std::get_if<ChatInput>(&request.input);
-  if (chat == nullptr || chat->tools.is_null() || chat->tool_choice.kind == ToolChoice::Kind::kNone) return std::nullopt;
+  if (chat == nullptr || chat->tools.is_null() || chat->tool_choice.kind == ToolChoice::Kind::kNone)
+    return std::nullopt;
   const bool must = chat->tool_choice.kind != ToolChoice::Kind::kAuto;
   if (!must && TextOf(request).find("call") == std::string::npos) return std::nullopt;
   const bool named = chat->tool_choice.kind == ToolChoice::Kind::kNamed;

@@ -71,8 +71,9 @@ TEST(StreamSession, CallsAndTheirResultsArePartOfIt) {
   client.models->Say(script);
   client.Send(kFirst);
   const Texts said = client.Send(kNext);
-  EXPECT_EQ(said[1], R"({"type":"delta","reasoning_content":"Hm","tool_calls":[{"index":0,"id":"call_1","type":"function",)"
-                     R"("function":{"name":"f","arguments":"{}"}}]})");
+  EXPECT_EQ(said[1],
+            R"({"type":"delta","reasoning_content":"Hm","tool_calls":[{"index":0,"id":"call_1","type":"function",)"
+            R"("function":{"name":"f","arguments":"{}"}}]})");
   client.Send(R"({"type":"generate","messages":[{"role":"tool","tool_call_id":"call_1","content":"5"}]})");
   const std::vector<ChatMessage> messages = client.MessagesOf(2);
   EXPECT_EQ(messages[3].tool_calls[0].id, "call_1");

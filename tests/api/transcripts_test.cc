@@ -1,7 +1,8 @@
-// Transcripts of every route: what a client sends, what is asked of the model for it, and, byte for byte, what comes back
-// for what the model says. tests/api/transcripts/*.json, each with
+// Transcripts of every route: what a client sends, what is asked of the model for it, and, byte for byte, what comes
+// back for what the model says. tests/api/transcripts/*.json, each with
 //   path, request     what is sent
-//   says              what the model says: pieces {"content", "thinking", "calls", "tokens", "sample", "prompt"}, and at
+//   says              what the model says: pieces {"content", "thinking", "calls", "tokens", "sample", "prompt"}, and
+//   at
 //                     last, where it is not an ordinary one, the end {"end": reason, …}
 //   loaded, asked     what the model's host and the model were asked, without what is as always
 //   status, type, answer   what comes back; `answer` in lines
@@ -50,7 +51,8 @@ AnswerPiece PieceOf(const Json& json) {
   piece.thinking = json.value("thinking", "");
   piece.prompt = json.value("prompt", false);
   for (const Json& call : json.value("calls", Json::array())) {
-    piece.tool_calls.push_back({static_cast<int>(piece.tool_calls.size()), call["id"], call["name"], call["arguments"]});
+    piece.tool_calls.push_back(
+        {static_cast<int>(piece.tool_calls.size()), call["id"], call["name"], call["arguments"]});
   }
   for (const Json& token : json.value("tokens", Json::array())) piece.tokens.push_back(TokenOf(token));
   return piece;
@@ -207,9 +209,8 @@ TEST_P(Transcript, IsWhatComesOut) {
   EXPECT_EQ(now.dump(1), transcript.dump(1));
 }
 
-INSTANTIATE_TEST_SUITE_P(All, Transcript, testing::ValuesIn(Transcripts()), [](const auto& instance) {
-  return instance.param.stem().string();
-});
+INSTANTIATE_TEST_SUITE_P(All, Transcript, testing::ValuesIn(Transcripts()),
+                         [](const auto& instance) { return instance.param.stem().string(); });
 
 TEST(Transcripts, CoverEveryRoute) {
   std::set<std::string> paths;

@@ -1,5 +1,5 @@
-// Fuzzes the reader of Anthropic's messages: the first byte chooses the route, the rest is the body. Any outcome is fine
-// but a crash, a leak, a hang, or an exception that is not an Error.
+// Fuzzes the reader of Anthropic's messages: the first byte chooses the route, the rest is the body. Any outcome is
+// fine but a crash, a leak, a hang, or an exception that is not an Error.
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
