@@ -76,7 +76,7 @@ Failure FailureOf(const std::exception_ptr& thrown, Stage stage, std::string_vie
   try {
     std::rethrow_exception(thrown);
   } catch (const RequestError& error) {
-    return {stage, error.code(), error.what(), error.field()};
+    return {Stage::kRequest, error.code(), error.what(), error.field()};
   } catch (const Error& error) {
     if (stage == Stage::kLoad && error.code() == ErrorCode::kNotFound) {
       return {stage, error.code(), fmt::format("model '{}' not found", model), "model"};

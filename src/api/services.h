@@ -54,6 +54,7 @@ struct EmbeddingResult {
   int64_t load_time = 0;                    // nanoseconds
 };
 
+/// `failure`: a RequestError where the request is at fault, anything else where the model could not be had.
 using EmbeddingReady = std::function<void(EmbeddingResult result, std::exception_ptr failure)>;
 
 struct Clock {

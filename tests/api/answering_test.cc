@@ -7,6 +7,7 @@
 
 #include <gtest/gtest.h>
 
+#include "api/json_input.h"
 #include "api/task_pool.h"
 #include "base/error.h"
 #include "tests/api/fakes.h"
@@ -245,6 +246,10 @@ TEST(Answering, EmbeddingsGoWhereTheyAreMade) {
       << base64->received().body;
   failure = Thrown(ErrorCode::kNotFound, "no");
   EXPECT_EQ(SendTo(services, "/v1/embeddings", R"({"model":"m","input":"a"})")->received().status, 404);
+  failure = std::make_exception_ptr(RequestError(ErrorCode::kLimit, "input", "too long"));
+  const auto refused = SendTo(services, "/v1/embeddings", R"({"model":"m","input":"a"})");
+  EXPECT_EQ(refused->received().status, 400);
+  EXPECT_NE(refused->received().body.find(R"("param":"input")"), std::string::npos);
 }
 
 TEST(Answering, ManyClientsOnManyThreadsComeAndGo) {
