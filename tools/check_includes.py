@@ -11,6 +11,7 @@ import sys
 ALLOWED = {
     "base": set(),
     "http": {"base"},
+    "hub": {"base"},
     "quant": {"base"},
     "plan": {"base", "quant"},
     "text": {"base"},
@@ -19,10 +20,10 @@ ALLOWED = {
     "backend": {"base", "quant", "plan"},
     "convert": {"base", "quant", "plan", "model", "text"},
     "engine": {"base", "quant", "plan", "backend"},
-    "serve": {"base", "quant", "plan", "model", "text", "constrain", "convert", "backend", "engine"},
-    "api": {"base", "plan", "model", "text", "constrain", "engine", "serve", "http"},
-    "bench": {"base", "quant", "plan", "model", "text", "constrain", "convert", "backend", "engine", "serve"},
-    "app": {"base", "quant", "plan", "model", "text", "constrain", "convert", "backend", "engine", "serve", "bench", "http", "api"},
+    "serve": {"base", "hub", "quant", "plan", "model", "text", "constrain", "convert", "backend", "engine"},
+    "api": {"base", "hub", "plan", "model", "text", "constrain", "engine", "serve", "http"},
+    "bench": {"base", "hub", "quant", "plan", "model", "text", "constrain", "convert", "backend", "engine", "serve"},
+    "app": {"base", "hub", "quant", "plan", "model", "text", "constrain", "convert", "backend", "engine", "serve", "bench", "http", "api"},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+(["<])([^">]+)[">]')
 GENERATED = {"commit.h"}  # written by the build

@@ -32,6 +32,8 @@ void Build(CLI::App& app) {
   AddShow(app);
   AddCp(app);
   AddRm(app);
+  AddPull(app);
+  AddCreate(app);
   AddQuantize(app);
   AddConvert(app);
   AddVerify(app);

@@ -21,6 +21,12 @@ nlohmann::ordered_json ParametersJson(const GenerationDefaults& defaults) {
   if (defaults.top_p) json["top_p"] = *defaults.top_p;
   if (defaults.min_p) json["min_p"] = *defaults.min_p;
   if (defaults.repetition_penalty) json["repeat_penalty"] = *defaults.repetition_penalty;
+  if (defaults.presence_penalty) json["presence_penalty"] = *defaults.presence_penalty;
+  if (defaults.frequency_penalty) json["frequency_penalty"] = *defaults.frequency_penalty;
+  if (defaults.repeat_last_n) json["repeat_last_n"] = *defaults.repeat_last_n;
+  if (defaults.max_tokens) json["num_predict"] = *defaults.max_tokens;
+  if (defaults.context) json["num_ctx"] = *defaults.context;
+  if (defaults.seed) json["seed"] = *defaults.seed;
   json["stop"] = defaults.stop_strings;
   json["stop_tokens"] = defaults.stop_tokens;
   return json;
@@ -86,6 +92,7 @@ nlohmann::ordered_json ShowJson(const Model& model) {
         {"kv_bytes_per_position", facts.kv_bytes_per_position}}},
       {"parameters", ParametersJson(model.generation)},
       {"template", model.chat_template},
+      {"system", model.preamble.system},
       {"source", model.provenance.source},
       {"source_format", model.provenance.source_format},
       {"golden_prompts", model.golden.size()},

@@ -16,7 +16,7 @@
 #include "convert/gguf_config.h"
 #include "convert/huggingface.h"
 #include "convert/import.h"
-#include "serve/model_store.h"
+#include "serve/model_manifest.h"
 
 namespace edgellm::app {
 
@@ -52,9 +52,9 @@ RuntimeOptions ToRuntimeOptions(const BackendArguments& arguments, int context) 
 }
 
 Model OpenModel(const std::string& model) {
-  const fs::path path = ModelStore::Default().Resolve(model);
+  const ModelSource source = FindModelSource(ModelStore::Default(), model);
   ProgressBar bar(ProgressBar::Unit::kCount);
-  return LoadModel(path, bar.callback());
+  return LoadModelSource(source, bar.callback());
 }
 
 namespace {
@@ -99,10 +99,7 @@ bool IsTokenizerFile(const fs::path& path) {
          extension == ".bpe" || (extension == ".bin" && name.starts_with("tok"));
 }
 
-}  // namespace
-
-TextParts OpenText(const std::string& source) {
-  const fs::path path = ModelStore::Default().Resolve(source);
+TextParts OpenWeightsText(const fs::path& path) {
   if (fs::is_directory(path)) return OpenFolderText(path);
   if (IsGguf(path)) return OpenGgufText(path);
   if (IsTokenizerFile(path)) return {text::Tokenizer::FromPath(path), {}};
@@ -110,6 +107,15 @@ TextParts OpenText(const std::string& source) {
   TextParts parts;
   if (!model.tokenizer_json.empty()) parts.tokenizer = text::Tokenizer::FromJson(model.tokenizer_json, path.string());
   parts.chat_template = std::move(model.chat_template);
+  return parts;
+}
+
+}  // namespace
+
+TextParts OpenText(const std::string& source) {
+  const ModelSource found = FindModelSource(ModelStore::Default(), source);
+  TextParts parts = OpenWeightsText(found.weights);
+  if (found.manifest && found.manifest->chat_template) parts.chat_template = *found.manifest->chat_template;
   return parts;
 }
 

@@ -41,6 +41,7 @@ void ProgressBar::Update(std::string_view activity, uint64_t done, uint64_t tota
   if (activity != activity_) {
     activity_ = activity;
     started_ = now;
+    begun_at_ = done;
   }
   const double seconds = std::chrono::duration<double>(now - started_).count();
   if (seconds < kQuietSeconds || now - last_drawn_ < kRedrawEvery) return;
@@ -50,7 +51,7 @@ void ProgressBar::Update(std::string_view activity, uint64_t done, uint64_t tota
 
 void ProgressBar::Draw(uint64_t done, uint64_t total, double seconds) {
   const double share = static_cast<double>(done) / static_cast<double>(total);
-  const double rate = static_cast<double>(done) / seconds;
+  const double rate = static_cast<double>(done - std::min(done, begun_at_)) / seconds;  // not of what was done before
   std::string tail;
   if (unit_ == Unit::kBytes) {
     tail = fmt::format("| {}/{}  {}/s", HumanBytes(done), HumanBytes(total), HumanBytes(static_cast<uint64_t>(rate)));

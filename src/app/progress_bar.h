@@ -32,6 +32,7 @@ class ProgressBar {
   bool terminal_;
   bool drawn_ = false;
   std::string activity_;
+  uint64_t begun_at_ = 0;  // what was done when the activity began: a resumed one does not begin at 0
   Clock::time_point started_, last_drawn_;
 };
 

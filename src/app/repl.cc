@@ -199,6 +199,7 @@ Prompt Repl::Encode(const std::string& text) {
   if (!chat_) return runtime_.EncodeText(text);
   std::vector<Message> messages;
   if (!options_.system.empty()) messages.push_back({"system", options_.system});
+  for (const auto& [role, content] : runtime_.model().preamble.messages) messages.push_back({role, content});
   messages.insert(messages.end(), conversation_.begin(), conversation_.end());
   messages.push_back({"user", text});
   return runtime_.EncodeChat(messages);

@@ -68,7 +68,10 @@ Prompt EncodeOnce(Runtime& runtime, const Arguments& arguments, const std::strin
   if (!chat && !arguments.raw) WriteNote("the model has no chat template: the prompt is continued as it is");
   if (!chat) return runtime.EncodeText(text);
   std::vector<Message> messages;
-  if (!arguments.system.empty()) messages.push_back({"system", arguments.system});
+  const Preamble& preamble = runtime.model().preamble;
+  const std::string& system = arguments.system.empty() ? preamble.system : arguments.system;
+  if (!system.empty()) messages.push_back({"system", system});
+  for (const auto& [role, content] : preamble.messages) messages.push_back({role, content});
   messages.push_back({"user", text});
   return runtime.EncodeChat(messages);
 }
@@ -124,12 +127,13 @@ void Run(Arguments& arguments) {
   }
   const int64_t load_started = SteadyNow();
   Model model = OpenModel(arguments.model);
-  Runtime runtime(std::move(model), ToRuntimeOptions(arguments.backend, arguments.context));
+  const int context = arguments.context != 0 ? arguments.context : model.generation.context.value_or(0);
+  Runtime runtime(std::move(model), ToRuntimeOptions(arguments.backend, context));
   const int64_t load = SteadyNow() - load_started;
   CheckInterrupt();
   if (interactive) {
     RunRepl(runtime, {.options = arguments.options,
-                      .system = arguments.system,
+                      .system = arguments.system.empty() ? runtime.model().preamble.system : arguments.system,
                       .model = arguments.model,
                       .raw = arguments.raw,
                       .verbose = arguments.verbose});

@@ -14,6 +14,8 @@ void AddList(CLI::App& app);
 void AddShow(CLI::App& app);
 void AddCp(CLI::App& app);
 void AddRm(CLI::App& app);
+void AddPull(CLI::App& app);
+void AddCreate(CLI::App& app);
 void AddQuantize(CLI::App& app);
 void AddConvert(CLI::App& app);
 void AddVerify(CLI::App& app);

@@ -10,8 +10,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "bench/http_client.h"
 #include "bench/stream_parser.h"
+#include "hub/http_client.h"
 #include "model/json_fields.h"
 #include "text/sample_text.h"
 

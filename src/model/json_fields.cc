@@ -5,8 +5,6 @@
 
 #include <nlohmann/json.hpp>
 
-#include "base/utf8.h"
-
 namespace edgellm {
 namespace {
 
@@ -42,15 +40,6 @@ class Watch {
 };
 
 }  // namespace
-
-std::string OneLine(std::string_view text) {
-  constexpr size_t kMost = 200;
-  std::string line = utf8::Sanitize(text.substr(0, utf8::CompletePrefix(text.substr(0, kMost))));
-  for (char& c : line) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
-  }
-  return text.size() > kMost ? line + "..." : line;
-}
 
 template <typename Json>
 Json ParseJson(std::string_view text, std::string_view name, const JsonLimits& limits) {

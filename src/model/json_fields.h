@@ -12,6 +12,7 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include "base/error.h"
+#include "base/one_line.h"
 
 namespace edgellm {
 
@@ -20,9 +21,6 @@ struct JsonLimits {
   int max_depth = 16;
   bool unique_keys = false;  // an object that has a key twice is an error (otherwise which one counts is unspecified)
 };
-
-/// Text out of a file, made fit for an error text: one line, valid UTF-8, at most about 200 bytes.
-std::string OneLine(std::string_view text);
 
 /// Json is nlohmann::json or nlohmann::ordered_json. Throws Error(kCorrupt) with one line.
 /// An ordered_json object finds its keys by linear search: use json where a hostile text may hold many in one object.

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "model/config.h"
@@ -24,6 +25,17 @@ struct GenerationDefaults {
   std::optional<int> top_k;
   std::vector<int32_t> stop_tokens;  // ids that end an answer
   std::vector<std::string> stop_strings;
+
+  // What a Modelfile may say beside it; not stored in model files.
+  std::optional<float> presence_penalty, frequency_penalty;
+  std::optional<int> repeat_last_n, max_tokens, context;
+  std::optional<uint64_t> seed;
+};
+
+/// What stands before every conversation with a model that a Modelfile describes.
+struct Preamble {
+  std::string system;                                         // the system message, unless the conversation has its own
+  std::vector<std::pair<std::string, std::string>> messages;  // role and content, after the system message
 };
 
 /// Where the weights came from and what was done to them.
@@ -44,6 +56,7 @@ struct Model {
   std::string tokenizer_json;  // text::Tokenizer::FromJson reads it; empty when the source had no tokenizer
   std::string chat_template;   // Jinja; empty when the source had none
   GenerationDefaults generation;
+  Preamble preamble;  // not stored in model files
   Provenance provenance;
   std::vector<GoldenPrompt> golden;
 

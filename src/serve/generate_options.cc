@@ -170,6 +170,10 @@ ResolvedOptions Resolve(const GenerateOptions& options, const GenerationDefaults
   Override(&sampling.top_p, model.top_p);
   Override(&sampling.min_p, model.min_p);
   Override(&sampling.repetition_penalty, model.repetition_penalty);
+  Override(&sampling.presence_penalty, model.presence_penalty);
+  Override(&sampling.frequency_penalty, model.frequency_penalty);
+  Override(&sampling.repeat_last_n, model.repeat_last_n);
+  Override(&resolved.max_tokens, model.max_tokens);
 
   Override(&resolved.max_tokens, options.max_tokens);
   Override(&sampling.temperature, options.temperature);
@@ -180,7 +184,7 @@ ResolvedOptions Resolve(const GenerateOptions& options, const GenerationDefaults
   Override(&sampling.presence_penalty, options.presence_penalty);
   Override(&sampling.frequency_penalty, options.frequency_penalty);
   Override(&sampling.repeat_last_n, options.repeat_last_n);
-  sampling.seed = options.seed ? *options.seed : RandomSeed();
+  sampling.seed = options.seed ? *options.seed : model.seed ? *model.seed : RandomSeed();
   // Clients say 0 where they want the likeliest token alone.
   if (sampling.top_p == 0) sampling.top_p = std::numeric_limits<float>::min();
   sampling.log_probability = options.log_probabilities || options.prompt_log_probabilities || options.likeliest > 0;
@@ -261,6 +265,11 @@ std::vector<std::pair<std::string, std::string>> Describe(const GenerationDefaul
   same.top_p = model.top_p;
   same.min_p = model.min_p;
   same.repetition_penalty = model.repetition_penalty;
+  same.presence_penalty = model.presence_penalty;
+  same.frequency_penalty = model.frequency_penalty;
+  same.repeat_last_n = model.repeat_last_n;
+  same.max_tokens = model.max_tokens;
+  same.seed = model.seed;
   same.stop = model.stop_strings;
   return Describe(same);
 }

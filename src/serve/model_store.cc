@@ -2,12 +2,18 @@
 #include "serve/model_store.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
+#include <cstdio>
+#include <cstring>
+#include <fcntl.h>
 #include <map>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "base/sha256.h"
+#include "hub/pull.h"
 #include "model/model_file.h"
 #include "serve/environment.h"
 
@@ -27,15 +33,50 @@ bool IsNamePart(std::string_view part) {
   });
 }
 
-std::string WithoutLatest(std::string_view name) {
-  constexpr std::string_view kLatest = ":latest";
-  if (name.ends_with(kLatest)) name.remove_suffix(kLatest.size());
-  return std::string(name);
-}
-
 bool IsHuggingFaceFolder(const fs::path& path) {
   std::error_code ignored;
   return fs::is_directory(path, ignored) && fs::exists(path / "config.json", ignored);
+}
+
+/// What a file or folder's name says after the model's: ".edgellm", ".gguf", ".model.json", "" for a folder; absent for
+/// what is no model.
+std::optional<std::string_view> ModelSuffix(const fs::path& path) {
+  if (IsHuggingFaceFolder(path)) return "";
+  for (const std::string_view suffix :
+       {std::string_view(kModelFileSuffix), std::string_view(".gguf"), kManifestSuffix}) {
+    if (path.native().size() > suffix.size() && path.native().ends_with(suffix)) return suffix;
+  }
+  return std::nullopt;
+}
+
+/// Names of files in a folder reach the disk only with the folder itself.
+void SyncFolder(const fs::path& folder) {
+  const int descriptor = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0) return;
+  fsync(descriptor);
+  close(descriptor);
+}
+
+/// `from` takes the place of `to`. A folder cannot be renamed over another: both change places, and the old one goes.
+void Replace(const fs::path& from, const fs::path& to) {
+  if (rename(from.c_str(), to.c_str()) == 0) return;
+  int failed = errno;
+  if (failed == ENOTEMPTY || failed == EEXIST || failed == ENOTDIR || failed == EISDIR) {
+    std::error_code ignored;
+    if (renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_EXCHANGE) == 0) {
+      fs::remove_all(from, ignored);
+      return;
+    }
+    // A file system that cannot exchange: for a moment the name has no model, but both are there.
+    fs::path old = from;
+    old += ".old";
+    if (rename(to.c_str(), old.c_str()) == 0 && rename(from.c_str(), to.c_str()) == 0) {
+      fs::remove_all(old, ignored);
+      return;
+    }
+    failed = errno;
+  }
+  Fail(ErrorCode::kIo, "cannot move {} to {}: {}", from.string(), to.string(), std::strerror(failed));
 }
 
 int64_t UnixSeconds(fs::file_time_type time) {
@@ -68,15 +109,19 @@ void Collect(const fs::path& folder, const std::string& prefix, int depth, bool 
     const fs::path& path = entry.path();
     const std::string file_name = path.filename().string();
     try {
-      if (IsHuggingFaceFolder(path)) {
-        const std::string name = prefix + file_name;
-        if (IsModelName(name) && !found->contains(name)) found->emplace(name, Describe(name, path, bundled));
+      if (file_name.starts_with('.')) continue;  // unfinished pulls among others
+      if (const auto suffix = ModelSuffix(path)) {
+        const std::string stem = file_name.substr(0, file_name.size() - suffix->size());
+        const std::string name = NameInStore(prefix + stem);
+        if (!IsModelName(name)) continue;
+        StoredModel model = Describe(name, path, bundled);
+        const auto [place, added] = found->try_emplace(name, model);
+        // Two forms of one name, where replacing one by the other was cut off: the newer one counts.
+        if (!added && place->second.bundled == bundled && place->second.modified < model.modified)
+          place->second = model;
       } else if (entry.is_directory()) {
         // A bundled model's folder holds its card and script too; its name is the file's.
         if (depth > 1) Collect(path, bundled ? prefix : prefix + file_name + "/", depth - 1, bundled, found);
-      } else if (path.extension() == kModelFileSuffix || path.extension() == ".gguf") {
-        const std::string name = prefix + WithoutLatest(path.stem().string());
-        if (IsModelName(name) && !found->contains(name)) found->emplace(name, Describe(name, path, bundled));
       }
     } catch (const fs::filesystem_error&) {
       // Removed or replaced while we looked: it is not listed this time.
@@ -95,6 +140,19 @@ void DigestEnds(const fs::path& path, Sha256* digest) {
 }
 
 }  // namespace
+
+bool IsManifestPath(const fs::path& path) {
+  return path.native().size() > kManifestSuffix.size() && path.native().ends_with(kManifestSuffix);
+}
+
+std::string NameInStore(std::string_view name) {
+  constexpr std::string_view kLatest = ":latest";
+  if (name.ends_with(kLatest)) name.remove_suffix(kLatest.size());
+  for (const std::string_view host : {"hf.co/", "huggingface.co/"}) {
+    if (name.starts_with(host)) name.remove_prefix(host.size());
+  }
+  return std::string(name);
+}
 
 bool IsModelName(std::string_view name) {
   if (const size_t colon = name.find(':'); colon != std::string_view::npos) {
@@ -145,7 +203,7 @@ std::vector<StoredModel> ModelStore::List() const {
 
 std::optional<StoredModel> ModelStore::Find(std::string_view name) const {
   if (!IsModelName(name)) return std::nullopt;
-  const std::string wanted = WithoutLatest(name);
+  const std::string wanted = NameInStore(name);
   for (auto& model : List()) {
     if (model.name == wanted) return std::move(model);
   }
@@ -166,40 +224,71 @@ fs::path ModelStore::PathFor(std::string_view name) const {
          "'{}' cannot be a model name: NAME[:TAG] of letters, digits, '.', '_' and '-', with up to two '/'", name);
   }
   if (folder_.empty()) Fail(ErrorCode::kEnvironment, "no folder for models: set EDGELLM_MODELS or HOME");
-  return folder_ / (WithoutLatest(name) + std::string(kModelFileSuffix));
+  return folder_ / (NameInStore(name) + std::string(kModelFileSuffix));
 }
 
-void ModelStore::Copy(std::string_view source, std::string_view destination) const {
-  const fs::path from = Resolve(source);
-  fs::path to = PathFor(destination);
-  if (fs::is_directory(from)) {
-    to = folder_ / WithoutLatest(destination);
-  } else if (from.extension() == ".gguf") {
-    to.replace_extension(".gguf");
-  }
+fs::path ModelStore::WorkFolder() const {
+  if (folder_.empty()) Fail(ErrorCode::kEnvironment, "no folder for models: set EDGELLM_MODELS or HOME");
+  return folder_ / ".pull";
+}
+
+void ModelStore::Publish(const fs::path& ready, std::string_view name) const {
+  fs::path to = PathFor(name);
+  const auto suffix = ModelSuffix(ready);
+  if (!suffix) Fail(ErrorCode::kUnsupported, "{}: no model that the store can hold", ready.string());
+  to = folder_ / (NameInStore(name) + std::string(*suffix));
   std::error_code failed;
-  if (fs::equivalent(from, to, failed)) return;
-  const auto replaced = Find(destination);
-  fs::create_directories(to.parent_path(), failed);
-  fs::path partial = to;
-  partial += ".part";
-  if (!failed) fs::copy(from, partial, fs::copy_options::recursive | fs::copy_options::overwrite_existing, failed);
-  if (!failed && fs::is_directory(to)) fs::remove_all(to, failed);
-  if (!failed) fs::rename(partial, to, failed);
-  if (failed) {
-    std::error_code ignored;
-    fs::remove_all(partial, ignored);
-    Fail(ErrorCode::kIo, "cannot copy {} to {}: {}", from.string(), to.string(), failed.message());
+  for (fs::path above = to.parent_path(); above != folder_ && above.has_relative_path(); above = above.parent_path()) {
+    if (IsHuggingFaceFolder(above)) {
+      Fail(ErrorCode::kInvalidArgument, "'{}' cannot be a name: {} is a model's folder", name, above.string());
+    }
   }
+  if (suffix->empty() && fs::is_directory(to, failed) && !IsHuggingFaceFolder(to) && !fs::is_empty(to, failed)) {
+    Fail(ErrorCode::kInvalidArgument, "'{}' cannot be a name: {} holds other models", name, to.string());
+  }
+  const auto replaced = Find(name);
+  fs::create_directories(to.parent_path(), failed);
+  // Its date is that of the publishing, or an older form of the model would be the newer one.
+  fs::last_write_time(ready, fs::file_time_type::clock::now(), failed);
+  Replace(ready, to);
+  SyncFolder(to.parent_path());
   // The name may have belonged to a model of another form, which must not go on hiding this one.
   if (replaced && !replaced->bundled && replaced->path != to) fs::remove_all(replaced->path, failed);
 }
 
+void ModelStore::Copy(std::string_view source, std::string_view destination) const {
+  const fs::path from = Resolve(source);
+  PathFor(destination);
+  std::error_code failed;
+  const bool folder = fs::is_directory(from, failed);
+  // A file is what its content says, whatever it is called.
+  const std::string suffix(ModelSuffix(from).value_or(folder ? "" : kModelFileSuffix));
+  if (fs::equivalent(from, folder_ / (NameInStore(destination) + suffix), failed)) return;
+  const fs::path work = WorkFolder() / fmt::format("copy-{}", getpid());
+  const fs::path partial = work / ("copy" + suffix);
+  fs::create_directories(work, failed);
+  if (!failed) fs::copy(from, partial, fs::copy_options::recursive | fs::copy_options::overwrite_existing, failed);
+  try {
+    if (failed) Fail(ErrorCode::kIo, "cannot copy {}: {}", from.string(), failed.message());
+    Publish(partial, destination);
+  } catch (...) {
+    fs::remove_all(work, failed);
+    throw;
+  }
+  fs::remove_all(work, failed);
+}
+
 void ModelStore::Remove(std::string_view name) const {
   const auto model = Find(name);
-  if (!model) Fail(ErrorCode::kNotFound, "model '{}' not found", name);
-  if (model->bundled) Fail(ErrorCode::kInvalidArgument, "model '{}' came with the program and is not removed", name);
   std::error_code failed;
+  if (!model) {
+    if (IsModelName(name) && !folder_.empty() &&
+        fs::remove_all(edgellm::WorkFolder(WorkFolder(), NameInStore(name)), failed) > 0 && !failed) {
+      return;
+    }
+    Fail(ErrorCode::kNotFound, "model '{}' not found", name);
+  }
+  if (model->bundled) Fail(ErrorCode::kInvalidArgument, "model '{}' came with the program and is not removed", name);
   fs::remove_all(model->path, failed);
   if (failed) Fail(ErrorCode::kIo, "cannot remove {}: {}", model->path.string(), failed.message());
 }

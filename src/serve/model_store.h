@@ -1,6 +1,6 @@
 // The model store: names to files. Models are plain files and folders under one folder, NAME[:TAG].edgellm (or .gguf,
-// or a Hugging Face folder), so that people can copy them about with any tool; beside it stand the models that come
-// with the program. It opens no model: it knows names, sizes and dates.
+// a Hugging Face folder, or a manifest NAME.model.json over another model), so that people can copy them about with any
+// tool; beside it stand the models that come with the program. It opens no model: it knows names, sizes and dates.
 #pragma once
 
 #include <cstdint>
@@ -15,9 +15,9 @@ namespace edgellm {
 struct StoredModel {
   std::string name;            // "demo", "smollm2:int4", "someone/model"
   std::filesystem::path path;  // a file or a folder
-  uint64_t bytes = 0;
-  int64_t modified = 0;  // Unix seconds
-  bool bundled = false;  // came with the program: can be neither removed nor replaced
+  uint64_t bytes = 0;          // of a manifest: its own few
+  int64_t modified = 0;        // Unix seconds
+  bool bundled = false;        // came with the program: can be neither removed nor replaced
 };
 
 class ModelStore {
@@ -34,7 +34,7 @@ class ModelStore {
   /// All models by name; a model of the folder hides a bundled one of the same name.
   std::vector<StoredModel> List() const;
 
-  /// By name; ":latest" is the same as no tag.
+  /// By name; ":latest" is the same as no tag, and the hub's host before a name ("hf.co/") may stand or not.
   std::optional<StoredModel> Find(std::string_view name) const;
 
   /// The file or folder that a user means: a stored model's name, else a path. "./x" is always a path.
@@ -46,7 +46,15 @@ class ModelStore {
 
   /// Copies a model (a name or a path) to a name of the store; an existing one is replaced.
   void Copy(std::string_view source, std::string_view destination) const;
+  /// Removes a model, or what an unfinished pull of that name left.
   void Remove(std::string_view name) const;
+
+  /// Makes `ready` (a file or a folder on the store's file system, complete and on the disk) the model `name`, in one
+  /// step: at every moment a reader finds the old model or the new one.
+  void Publish(const std::filesystem::path& ready, std::string_view name) const;
+
+  /// Where unfinished pulls lie: inside the store, so that publishing is a rename; never listed.
+  std::filesystem::path WorkFolder() const;
 
  private:
   std::filesystem::path folder_;
@@ -56,6 +64,13 @@ class ModelStore {
 /// Twelve hexadecimal digits that tell models apart: from the size and both ends of the files, which is quick however
 /// large they are. It is no checksum; `edgellm verify` has those.
 std::string ShortId(const std::filesystem::path& path);
+
+/// Ends the file names of manifests (model_manifest.h).
+inline constexpr std::string_view kManifestSuffix = ".model.json";
+bool IsManifestPath(const std::filesystem::path& path);
+
+/// As the store spells a name: without ":latest", without the hub's host.
+std::string NameInStore(std::string_view name);
 
 /// True for NAME[:TAG], where NAME may have parts divided by '/'; letters, digits, '.', '_' and '-'.
 bool IsModelName(std::string_view name);

@@ -1,11 +1,13 @@
 // See stand_in_server.h.
 #include "tests/bench/stand_in_server.h"
 
+#include <algorithm>
 #include <arpa/inet.h>
 #include <chrono>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdexcept>
+#include <string_view>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <utility>
@@ -19,7 +21,7 @@ StandInServer::StandInServer(std::function<HttpAnswer(const HttpRequest&)> answe
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   socklen_t size = sizeof(address);
   auto* generic = reinterpret_cast<sockaddr*>(&address);
-  if (listener_ < 0 || bind(listener_, generic, size) != 0 || listen(listener_, 16) != 0 ||
+  if (listener_ < 0 || bind(listener_, generic, size) != 0 || listen(listener_, 64) != 0 ||
       getsockname(listener_, generic, &size) != 0) {
     throw std::runtime_error("no socket to listen on");
   }
@@ -30,6 +32,12 @@ StandInServer::StandInServer(std::function<HttpAnswer(const HttpRequest&)> answe
 StandInServer::~StandInServer() {
   shutdown(listener_, SHUT_RDWR);  // ends accept
   thread_.join();
+  {
+    const std::lock_guard lock(mutex_);
+    ending_ = true;
+    for (const int connection : open_) shutdown(connection, SHUT_RDWR);
+  }
+  for (auto& thread : connections_) thread.join();
   close(listener_);
 }
 
@@ -46,9 +54,26 @@ void StandInServer::Serve() {
   for (;;) {
     const int connection = accept(listener_, nullptr, nullptr);
     if (connection < 0) return;
-    ServeOne(connection);
-    close(connection);
+    const std::lock_guard lock(mutex_);
+    open_.push_back(connection);
+    connections_.emplace_back([this, connection] {
+      ServeOne(connection);
+      const std::lock_guard closing(mutex_);
+      open_.remove(connection);
+      close(connection);
+    });
   }
+}
+
+bool StandInServer::Pause(int milliseconds) const {
+  for (int waited = 0; waited < milliseconds; waited += 10) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (ending_) return false;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(std::min(10, milliseconds - waited)));
+  }
+  return true;
 }
 
 void StandInServer::ServeOne(int connection) {
@@ -74,10 +99,15 @@ void StandInServer::ServeOne(int connection) {
   const int now = 1;
   setsockopt(connection, IPPROTO_TCP, TCP_NODELAY, &now, sizeof(now));
   for (size_t i = 0; i < answer.pieces.size(); ++i) {
-    if (i > 0) std::this_thread::sleep_for(std::chrono::milliseconds(answer.pause_ms));
-    if (send(connection, answer.pieces[i].data(), answer.pieces[i].size(), MSG_NOSIGNAL) < 0) return;
+    if (i > 0 && !Pause(answer.pause_ms)) return;
+    std::string_view left = answer.pieces[i];
+    while (!left.empty()) {
+      const ssize_t sent = send(connection, left.data(), left.size(), MSG_NOSIGNAL);
+      if (sent < 0) return;
+      left.remove_prefix(static_cast<size_t>(sent));
+    }
   }
-  std::this_thread::sleep_for(std::chrono::milliseconds(answer.stay_open_ms));
+  Pause(answer.stay_open_ms);
 }
 
 }  // namespace edgellm

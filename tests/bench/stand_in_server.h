@@ -1,7 +1,9 @@
-// An HTTP server in this process that says what a test tells it to: one request a connection, raw bytes out, in pieces.
+// An HTTP server in this process that says what a test tells it to: one request a connection, raw bytes out, in pieces;
+// connections side by side.
 #pragma once
 
 #include <functional>
+#include <list>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -27,6 +29,7 @@ inline HttpAnswer Answer(int status, std::string body) {
 
 class StandInServer {
  public:
+  /// `answer` is called on the connections' threads.
   explicit StandInServer(std::function<HttpAnswer(const HttpRequest&)> answer);
   ~StandInServer();
 
@@ -38,11 +41,16 @@ class StandInServer {
  private:
   void Serve();
   void ServeOne(int connection);
+  /// False when the server ends meanwhile.
+  bool Pause(int milliseconds) const;
 
   std::function<HttpAnswer(const HttpRequest&)> answer_;
   int listener_ = -1, port_ = 0;
   mutable std::mutex mutex_;
   std::vector<HttpRequest> requests_;
+  bool ending_ = false;
+  std::list<int> open_;
+  std::vector<std::thread> connections_;
   std::thread thread_;
 };
 

@@ -1,15 +1,15 @@
 // See http_client.h.
-#include "bench/http_client.h"
+#include "hub/http_client.h"
 
 #include <algorithm>
 #include <chrono>
-#include <curl/curl.h>
 #include <exception>
 #include <system_error>
 #include <utility>
 
 #include "base/error.h"
-#include "model/json_fields.h"
+#include "base/one_line.h"
+#include "hub/curl_handles.h"
 
 namespace edgellm {
 namespace {
@@ -20,34 +20,6 @@ constexpr size_t kMostBody = size_t{64} << 10;
 
 double SecondsSince(Clock::time_point then) {
   return std::chrono::duration<double>(Clock::now() - then).count();
-}
-
-/// Once a process, before the first handle.
-void InitialiseCurl() {
-  static const CURLcode status = curl_global_init(CURL_GLOBAL_DEFAULT);
-  if (status != CURLE_OK) Fail(ErrorCode::kEnvironment, "libcurl: {}", curl_easy_strerror(status));
-}
-
-/// A list of header lines, built up and freed.
-class Headers {
- public:
-  void Add(const std::string& line) { list_.reset(curl_slist_append(list_.release(), line.c_str())); }
-  curl_slist* get() const { return list_.get(); }
-
- private:
-  std::unique_ptr<curl_slist, void (*)(curl_slist*)> list_{nullptr, curl_slist_free_all};
-};
-
-bool IsLoopback(const std::string& url) {
-  const std::string host = url.substr(std::min(url.size(), url.find("://") + 3));
-  return host.starts_with("localhost") || host.starts_with("127.") || host.starts_with("[::1]");
-}
-
-std::string UrlPart(CURLU* url, CURLUPart part) {
-  char* text = nullptr;
-  if (curl_url_get(url, part, &text, 0) != CURLUE_OK) return {};
-  const std::unique_ptr<char, void (*)(void*)> owned(text, curl_free);
-  return text;
 }
 
 }  // namespace
@@ -120,7 +92,7 @@ HttpReply HttpClient::Perform(const std::string& url, const std::string* json,
   CURL* curl = curl_.get();
   Transfer transfer{.curl = curl, .options = options_, .receive = std::move(receive), .reply = {}, .failure = {}};
   char reason[CURL_ERROR_SIZE] = "";
-  Headers headers;
+  HeaderLines headers;
   if (json != nullptr) {
     headers.Add("Content-Type: application/json");
     headers.Add("Expect:");  // a round trip before a long prompt would count as time to the first token
@@ -160,20 +132,11 @@ HttpReply HttpClient::Perform(const std::string& url, const std::string* json,
 }
 
 HttpAddress ParseHttpAddress(const std::string& text) {
-  const std::unique_ptr<CURLU, void (*)(CURLU*)> url(curl_url(), curl_url_cleanup);
-  const std::string whole = text.find("://") == text.npos ? "http://" + text : text;
-  if (!url || curl_url_set(url.get(), CURLUPART_URL, whole.c_str(), CURLU_NON_SUPPORT_SCHEME) != CURLUE_OK) {
-    Fail(ErrorCode::kInvalidArgument, "'{}' is not an address", OneLine(text));
+  const WebAddress whole = ParseWebAddress(text.find("://") == text.npos ? "http://" + text : text);
+  if (!whole.query.empty()) {
+    Fail(ErrorCode::kInvalidArgument, "'{}': an address of a server has no query", OneLine(text));
   }
-  const std::string scheme = UrlPart(url.get(), CURLUPART_SCHEME), port = UrlPart(url.get(), CURLUPART_PORT);
-  if (scheme != "http" && scheme != "https") {
-    Fail(ErrorCode::kInvalidArgument, "'{}': only http and https are spoken", OneLine(text));
-  }
-  if (!UrlPart(url.get(), CURLUPART_QUERY).empty() || !UrlPart(url.get(), CURLUPART_USER).empty()) {
-    Fail(ErrorCode::kInvalidArgument, "'{}': an address of a server has no user and no query", OneLine(text));
-  }
-  HttpAddress address{scheme + "://" + UrlPart(url.get(), CURLUPART_HOST) + (port.empty() ? "" : ":" + port),
-                      UrlPart(url.get(), CURLUPART_PATH)};
+  HttpAddress address{whole.origin, whole.path};
   address.path.erase(address.path.find_last_not_of('/') + 1);
   return address;
 }
