@@ -293,10 +293,14 @@ void ModelStore::Remove(std::string_view name) const {
   if (failed) Fail(ErrorCode::kIo, "cannot remove {}: {}", model->path.string(), failed.message());
 }
 
-std::string ShortId(const fs::path& path) {
+std::string LongId(const fs::path& path) {
   Sha256 digest;
   for (const auto& file : FilesOf(path)) DigestEnds(file, &digest);
-  return digest.Finish().substr(0, 12);
+  return digest.Finish();
+}
+
+std::string ShortId(const fs::path& path) {
+  return LongId(path).substr(0, 12);
 }
 
 }  // namespace edgellm

@@ -64,6 +64,8 @@ class ModelStore {
 /// Twelve hexadecimal digits that tell models apart: from the size and both ends of the files, which is quick however
 /// large they are. It is no checksum; `edgellm verify` has those.
 std::string ShortId(const std::filesystem::path& path);
+/// All 64 digits of it.
+std::string LongId(const std::filesystem::path& path);
 
 /// Ends the file names of manifests (model_manifest.h).
 inline constexpr std::string_view kManifestSuffix = ".model.json";

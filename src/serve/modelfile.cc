@@ -160,7 +160,7 @@ bool FitsTriple(const std::string& value) {
 
 /// True where no line but the last ends in a quote.
 bool FitsSingle(const std::string& value) {
-  if (value.starts_with("\"\"")) return false;
+  if (("\"" + value + "\"").starts_with(kTriple) && !value.empty()) return false;  // reads as the other kind
   for (size_t end = value.find('\n'); end != value.npos; end = value.find('\n', end + 1)) {
     const std::string_view before = TrimBlanks(std::string_view(value).substr(0, end));
     if (before.empty() || before.back() == '"') return false;
