@@ -34,6 +34,8 @@ void Build(CLI::App& app) {
   AddRm(app);
   AddPull(app);
   AddCreate(app);
+  AddPs(app);
+  AddStop(app);
   AddQuantize(app);
   AddConvert(app);
   AddVerify(app);

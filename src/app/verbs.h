@@ -16,6 +16,8 @@ void AddCp(CLI::App& app);
 void AddRm(CLI::App& app);
 void AddPull(CLI::App& app);
 void AddCreate(CLI::App& app);
+void AddPs(CLI::App& app);
+void AddStop(CLI::App& app);
 void AddQuantize(CLI::App& app);
 void AddConvert(CLI::App& app);
 void AddVerify(CLI::App& app);

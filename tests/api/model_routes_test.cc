@@ -2,15 +2,18 @@
 #include "api/model_routes.h"
 
 #include <atomic>
+#include <sstream>
 #include <thread>
 
 #include <gtest/gtest.h>
 
+#include "api/failure.h"
 #include "api/json_text.h"
 #include "api/model_json.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/sha256.h"
+#include "model/model_file.h"
 #include "tests/api/fakes.h"
 #include "tests/base/temporary_folder.h"
 #include "tests/model/sample_model.h"

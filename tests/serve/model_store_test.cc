@@ -1,6 +1,7 @@
 // Names to files: what counts as a name, which of two models is meant, copying and removing.
 #include "serve/model_store.h"
 
+#include <chrono>
 #include <unistd.h>
 
 #include <gtest/gtest.h>
@@ -104,6 +105,59 @@ TEST_F(ModelStoreTest, BundledModelsStay) {
   EXPECT_FALSE(Store().Find("demo")->bundled);
   Store().Remove("demo");
   EXPECT_TRUE(Store().Find("demo")->bundled);
+}
+
+TEST_F(ModelStoreTest, HubNamesMeanTheSameWithAndWithoutTheHost) {
+  Write("models/owner/model:Q4_K_M.gguf", "123");
+  for (const char* name : {"owner/model:Q4_K_M", "hf.co/owner/model:Q4_K_M", "huggingface.co/owner/model:Q4_K_M"}) {
+    EXPECT_TRUE(Store().Find(name)) << name;
+  }
+}
+
+TEST_F(ModelStoreTest, UnfinishedPullsAreNotListed) {
+  Write("models/.pull/owner+model/files/model.gguf", "half");
+  Write("models/.pull/folder/files/config.json", "{}");
+  Write("models/.blobs/x.gguf", "blob");
+  EXPECT_TRUE(Store().List().empty());
+  Store().Remove("owner/model");
+  EXPECT_FALSE(fs::exists(root_ / "models/.pull/owner+model"));
+  EXPECT_THROW(Store().Remove("owner/model"), Error);
+}
+
+TEST_F(ModelStoreTest, PublishesInOneStep) {
+  const ModelStore store = Store();
+  Write("models/.pull/1/model.gguf", "first");
+  store.Publish(root_ / "models/.pull/1/model.gguf", "owner/model");
+  EXPECT_EQ(ReadFile(store.Resolve("owner/model")), "first");
+  // A folder in place of the file, then another folder in place of that.
+  for (const char* content : {"{\"a\": 1}", "{\"b\": 2}"}) {
+    Write("models/.pull/2/files/config.json", content);
+    store.Publish(root_ / "models/.pull/2/files", "owner/model");
+    EXPECT_EQ(ReadFile(store.Resolve("owner/model") / "config.json"), content);
+    EXPECT_FALSE(fs::exists(root_ / "models/owner/model.gguf"));
+    EXPECT_FALSE(fs::exists(root_ / "models/.pull/2/files"));
+  }
+  EXPECT_EQ(store.List().size(), 1u);
+}
+
+TEST_F(ModelStoreTest, PublishingHidesNoOtherModels) {
+  const ModelStore store = Store();
+  Write("models/owner/model.gguf", "1");
+  Write("models/folder/config.json", "{}");
+  Write("models/.pull/1/config.json", "{}");
+  EXPECT_THROW(store.Publish(root_ / "models/.pull/1", "owner"), Error);
+  EXPECT_THROW(store.Publish(root_ / "models/.pull/1", "folder/inside"), Error);
+  EXPECT_THROW(store.Publish(root_ / "models/.pull/1", "../outside"), Error);
+  EXPECT_EQ(store.List().size(), 2u);
+}
+
+TEST_F(ModelStoreTest, OfTwoFormsTheNewerCounts) {
+  Write("models/a.edgellm", "old");
+  Write("models/a.gguf", "new");
+  fs::last_write_time(root_ / "models/a.edgellm", fs::file_time_type::clock::now() - std::chrono::hours(1));
+  EXPECT_EQ(Store().Find("a")->path.extension(), ".gguf");
+  fs::last_write_time(root_ / "models/a.gguf", fs::file_time_type::clock::now() - std::chrono::hours(2));
+  EXPECT_EQ(Store().Find("a")->path.extension(), ".edgellm");
 }
 
 }  // namespace
