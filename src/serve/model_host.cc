@@ -182,6 +182,7 @@ std::vector<LoadedModelFacts> ModelHost::Loaded() const {
     if (facts.backend == "cuda") facts.device_bytes = facts.bytes;
     facts.context = hosted.context();
     facts.open_requests = hosted.model.open_requests();
+    facts.engine = hosted.model.Metrics();
     if (loaded.expires) {
       facts.expires = std::chrono::duration_cast<std::chrono::nanoseconds>(loaded.expires->time_since_epoch()).count();
     }

@@ -48,6 +48,7 @@ struct LoadedModelFacts {
   int context = 0, open_requests = 0;
   std::string backend;
   std::optional<int64_t> expires;        // Unix nanoseconds; absent: never, or in use
+  EngineMetrics engine;
 };
 
 class ModelHost {
