@@ -39,7 +39,7 @@ class Models {
   virtual bool Unload(const std::string& model) = 0;
 };
 
-/// Texts to vectors. No model that this program runs makes them yet.
+/// Texts to vectors.
 struct EmbeddingRequest {
   LoadRequest load;
   std::vector<std::string> texts;            // either these

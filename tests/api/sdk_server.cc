@@ -12,6 +12,7 @@
 #include <sstream>
 #include <thread>
 
+#include "api/host_embeddings.h"
 #include "api/host_models.h"
 #include "api/routes.h"
 #include "api/task_pool.h"
@@ -205,7 +206,7 @@ class FixedLease final : public ModelLease {
 
 class FixedModels final : public Models {
  public:
-  explicit FixedModels(const std::string& path) : lease_(std::make_shared<FixedLease>(path)) {}
+  explicit FixedModels(std::shared_ptr<FixedLease> lease) : lease_(std::move(lease)) {}
   void Acquire(LoadRequest request, Ready ready) override {
     if (request.model == "demo") return ready(UsedModelOf(lease_), nullptr);
     ready(nullptr, std::make_exception_ptr(Error(ErrorCode::kNotFound, "no such model")));
@@ -234,7 +235,11 @@ void Run(const std::string& path) {
     services->models = std::make_shared<TalkingModels>();
     services->embed = Embed;
   } else {
-    services->models = std::make_shared<FixedModels>(path);
+    const auto lease = std::make_shared<FixedLease>(path);
+    services->models = std::make_shared<FixedModels>(lease);
+    services->embed = [lease](EmbeddingRequest request, EmbeddingReady ready) {
+      EmbedWith(lease, std::move(request), std::move(ready));
+    };
   }
   services->post = [&pool](std::function<void()> task) { pool.Post(std::move(task)); };
   services->new_id = NewId;
