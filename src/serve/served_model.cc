@@ -11,6 +11,7 @@
 #include "serve/delivery.h"
 #include "serve/embed_job.h"
 #include "serve/environment.h"
+#include "serve/model_manifest.h"
 #include "serve/prepared_request.h"
 #include "serve/serving_size.h"
 
@@ -130,6 +131,16 @@ ServedModel::~ServedModel() {
   Stop(std::chrono::nanoseconds(0));
 }
 
+namespace {
+
+/// With what the model says before every conversation.
+GenerateRequest WithPreamble(const Model& model, GenerateRequest request) {
+  if (auto* chat = std::get_if<ChatInput>(&request.input)) AddPreamble(model.preamble, &chat->messages);
+  return request;
+}
+
+}  // namespace
+
 ServedModel::Ticket ServedModel::Start(GenerateRequest request, AnswerListener listener) {
   State& s = *state_;
   const text::Tokenizer& tokenizer = s.prompts.tokenizer();
@@ -137,7 +148,7 @@ ServedModel::Ticket ServedModel::Start(GenerateRequest request, AnswerListener l
   if (s.engine->open_requests() >= s.engine->options().max_waiting) {
     Fail(ErrorCode::kBusy, "{} requests are open already: try again later", s.engine->open_requests());
   }
-  PreparedRequest prepared = s.preparer.Prepare(request);
+  PreparedRequest prepared = s.preparer.Prepare(WithPreamble(s.model, std::move(request)));
   CheckRequest(prepared.request, s.engine->options());
   std::vector<AnswerStream> streams;
   for (int sample = 0; sample < prepared.request.samples; ++sample) {
@@ -166,11 +177,11 @@ void ServedModel::Cancel(RequestId id) {
 }
 
 std::string ServedModel::Render(const GenerateRequest& request) const {
-  return state_->prompts.Render(request);
+  return state_->prompts.Render(WithPreamble(state_->model, request));
 }
 
 std::vector<int32_t> ServedModel::Encode(const GenerateRequest& request) const {
-  return state_->prompts.Make(request).tokens;
+  return state_->prompts.Make(WithPreamble(state_->model, request)).tokens;
 }
 
 const Model& ServedModel::model() const {

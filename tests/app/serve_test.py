@@ -8,7 +8,7 @@ import subprocess
 import time
 import unittest
 
-from program import PROGRAM, ProgramTest
+from program import PROGRAM, ProgramTest, make_model
 
 
 class Serve(ProgramTest):
@@ -98,6 +98,75 @@ class Serve(ProgramTest):
         self.environment["EDGELLM_HOST"] = "a:b"
         self.assertIn("EDGELLM_HOST", self.refuse("serve"))
         self.assertIn("duration", self.refuse("serve", "--grace", "soon"))
+
+    def wait_until_ready(self):
+        for _ in range(600):
+            if self.ask("GET", "/health")[0] == 200:
+                return
+            time.sleep(0.05)
+        self.fail("it is not ready")
+
+    def generate(self, **request):
+        return self.ask("POST", "/api/generate", body=json.dumps({"model": str(self.model), "stream": False, **request}))
+
+    def test_a_model_answers_and_is_counted(self):
+        self.model = make_model(self.folder / "model")
+        process = self.start("--model", str(self.model), "--parallel", "2", "--ctx", "256")
+        self.wait_until_ready()
+        options = {"num_predict": 5, "temperature": 0}
+        status, text = self.generate(prompt="hello", options=options)
+        self.assertEqual(status, 200, text)
+        self.assertEqual(json.loads(text)["eval_count"], 5)
+        status, text = self.generate(prompt="x" * 1000, options=options)
+        self.assertEqual(status, 400)
+        self.assertIn("256", json.loads(text)["error"])
+        self.assertEqual(self.ask("POST", "/v1/chat/completions", body='{"model": "absent", "messages": []}')[0], 400)
+        status, text = self.ask("POST", "/v1/absent")
+        self.assertEqual(status, 404)
+        self.assertIn("message", json.loads(text)["error"])  # as OpenAI's errors are
+        text = self.ask("GET", "/metrics")[1]
+        label = f'{{model="{self.model}"}}'
+        self.assertIn(f"edgellm_generation_tokens_total{label} 5\n", text)
+        self.assertIn(f"edgellm_time_to_first_token_seconds_count{label} 1\n", text)
+        self.assertIn(f'edgellm_answers_finished_total{{model="{self.model}",reason="length"}} 1\n', text)
+        self.assertIn(f"edgellm_requests_running{label} 0\n", text)
+        self.assertRegex(text, rf"edgellm_model_bytes{re.escape(label)} [1-9]")
+        self.end(process)
+
+    def test_a_running_answer_ends_before_the_program(self):
+        self.model = make_model(self.folder / "model")
+        process = self.start("--model", str(self.model))
+        self.wait_until_ready()
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        request = {"model": str(self.model), "prompt": "a", "options": {"num_predict": 1500, "temperature": 0}}
+        connection.request("POST", "/api/generate", json.dumps(request))
+        reply = connection.getresponse()
+        reply.readline()
+        process.send_signal(signal.SIGTERM)
+        last = json.loads(reply.read().splitlines()[-1])
+        self.assertTrue(last["done"])
+        self.assertEqual(last["eval_count"], 1500)
+        connection.close()
+        process.stderr.read()
+        self.assertEqual(process.wait(30), 0)
+
+    def test_what_runs_past_the_grace_is_cut(self):
+        self.model = make_model(self.folder / "model", context=30000)
+        process = self.start("--model", str(self.model), "--grace", "0s", "--ctx", "30000")
+        self.wait_until_ready()
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        request = {"model": str(self.model), "prompt": "a", "options": {"num_predict": 29000, "temperature": 0}}
+        connection.request("POST", "/api/generate", json.dumps(request))
+        reply = connection.getresponse()
+        reply.readline()
+        process.send_signal(signal.SIGTERM)
+        with self.assertRaises((http.client.HTTPException, OSError)):
+            reply.read()
+        process.stderr.read()
+        self.assertEqual(process.wait(30), 0)
+
+    def test_a_model_that_is_not_there(self):
+        self.assertIn("absent", self.refuse("serve", "--port", "0", "--quiet", "--model", "absent"))
 
     def test_idle_connections_do_not_hold_up_the_end(self):
         process = self.start("--grace", "20s")

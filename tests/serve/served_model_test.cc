@@ -623,6 +623,23 @@ TEST(ServedModel, RequestsThatMakeNoSense) {
   EXPECT_EQ(model.open_requests(), 0);
 }
 
+TEST(ServedModel, SaysWhatTheModelSaysBeforeEveryConversation) {
+  Model with = Demo();
+  with.preamble = {.system = "Be brief.", .messages = {{"user", "Hi"}, {"assistant", "Hello."}}};
+  const ServedModel model(std::move(with), Options(1, 64)), plain(Demo(), Options(1, 64));
+  const auto chat = [](std::vector<ChatMessage> messages) {
+    GenerateRequest request;
+    request.input = ChatInput{.messages = std::move(messages)};
+    return request;
+  };
+  const ChatMessage question{.role = "user", .content = "And you?"};
+  EXPECT_EQ(model.Render(chat({question})),
+            plain.Render(chat({{.role = "system", .content = "Be brief."}, {.role = "user", .content = "Hi"},
+                               {.role = "assistant", .content = "Hello."}, question})));
+  EXPECT_EQ(model.Encode(chat({question})).size(), plain.Encode(chat({{.role = "system", .content = "Be brief."},
+            {.role = "user", .content = "Hi"}, {.role = "assistant", .content = "Hello."}, question})).size());
+}
+
 TEST(ServedModel, TellsWhatItIs) {
   ServedModelOptions options = Options(0);
   ServedModel model(Demo(), options);
