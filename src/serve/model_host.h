@@ -28,7 +28,7 @@ struct HostOptions {
 
 struct LoadRequest {
   std::string model;                      // a name of the store, a file or a folder
-  std::optional<KeepAlive> keep_alive;    // absent: the host's
+  std::optional<KeepAlive> keep_alive;    // absent: the host's, or for ever where that was asked for before
   std::optional<int> context;             // another context than what is loaded means loading anew, once it is idle
 };
 

@@ -286,7 +286,8 @@ std::shared_ptr<Residency::Lease> Residency::State::Grant(const std::string& key
                                                           nanoseconds load_time) {
   ++entry->leases;
   entry->last_used = Clock::now();
-  entry->keep_alive = request.keep_alive.value_or(options.keep_alive);
+  // What was asked to stay for ever does so until somebody says otherwise.
+  if (request.keep_alive || entry->keep_alive.count() >= 0) entry->keep_alive = request.keep_alive.value_or(options.keep_alive);
   entry->unload = false;  // it is wanted again
   return std::make_shared<StateLease>(shared_from_this(), key, entry->id, entry->resident, load_time);
 }

@@ -43,7 +43,7 @@ class Residency {
 
   struct Request {
     std::string key;
-    std::optional<std::chrono::nanoseconds> keep_alive;  // absent: that of the options
+    std::optional<std::chrono::nanoseconds> keep_alive;  // absent: that of the options; for ever if it was so before
     std::optional<int> context;                          // absent: any
     std::function<Prepared()> prepare;
   };
