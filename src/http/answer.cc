@@ -95,7 +95,7 @@ void Answer::End() {
   const std::lock_guard lock(mutex_);
   if (phase_ != Phase::kStreaming) return;
   phase_ = Phase::kComplete;
-  forgotten = std::exchange(gone_, nullptr);
+  if (!cut_) forgotten = std::exchange(gone_, nullptr);
   end_waits_ = true;
   Wake();
 }
@@ -139,7 +139,7 @@ void Answer::LetGo() {
   std::function<void()> forgotten;
   {
     const std::lock_guard lock(mutex_);
-    forgotten = std::exchange(gone_, nullptr);
+    if (!cut_) forgotten = std::exchange(gone_, nullptr);  // else the connection's thread is about to tell
     if (phase_ == Phase::kStreaming) {
       phase_ = Phase::kComplete;
       cut_ = true;

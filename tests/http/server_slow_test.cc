@@ -127,7 +127,9 @@ TEST(ServerSlow, NothingIsLeftOverAfterClientsOfAllKinds) {
     const std::lock_guard lock(observed.mutex);
     EXPECT_EQ(observed.socket_gone.count(), static_cast<int>(observed.sockets.size()));
   }
-  if (!kSanitized) EXPECT_LT(ResidentBytes(), warm + (uint64_t{32} << 20));
+  if (!kSanitized) {
+    EXPECT_LT(ResidentBytes(), warm + (uint64_t{32} << 20));
+  }
   server.Stop(seconds(5));
 }
 
@@ -150,7 +152,9 @@ TEST(ServerSlow, ALargeUploadTakesNoMemory) {
   }
   const RawReply reply = client.ReadReply(false, seconds(60));
   EXPECT_TRUE(reply.body.ends_with(" " + std::to_string(kPieces * kPiece))) << reply.body;
-  if (!kSanitized) EXPECT_LT(most, before + (uint64_t{16} << 20));
+  if (!kSanitized) {
+    EXPECT_LT(most, before + (uint64_t{16} << 20));
+  }
 }
 
 }  // namespace
