@@ -68,6 +68,9 @@ class Binder {
     }
     for (const WeightView& view : weights_) {
       const bool odd = view.cols % 4 != 0;
+      if (view.rows > 1 && !view.format.is_float() && view.cols > kMostCols) {
+        Fail(ErrorCode::kUnsupported, "the CUDA backend takes rows of at most {} values, not {}", kMostCols, view.cols);
+      }
       if (odd && view.rows > 1) Fail(ErrorCode::kUnsupported, "the CUDA backend needs sizes that 4 divides, not {}", view.cols);
     }
   }

@@ -230,22 +230,23 @@ class CudaBackend final : public Backend {
       for (const LinearPart& part : phase.parts) {
         const PrepareTask input = InputOf(phase, part);
         const bool is_float = part.matrix.data == nullptr;
-        const bool fused = !is_float && count == 1;
+        LinearTask task = {part.matrix, input, /*fused=*/count == 1, part.out, self.bound_.staging, count};
+        const bool decodes = !is_float && FitsDecodeLinear(task, launch);
+        task.fused = decodes && task.fused;
         const bool as_it_is = is_float && input.norm == nullptr && input.gather == nullptr;
-        if (!fused && !as_it_is && !(any && SamePreparation(input, prepared))) {
+        if (!task.fused && !as_it_is && !(any && SamePreparation(input, prepared))) {
           LaunchPrepare(input, count, launch);
           prepared = input;
           any = true;
         }
         if (is_float) {
-          FloatLinearTask task = part.floats;
-          task.x = as_it_is ? input.x : input.normed;
-          task.stride = input.stride;
-          LaunchFloatLinear(task, count, launch);
+          FloatLinearTask floats = part.floats;
+          floats.x = as_it_is ? input.x : input.normed;
+          floats.stride = input.stride;
+          LaunchFloatLinear(floats, count, launch);
           continue;
         }
-        const LinearTask task = {part.matrix, input, fused, part.out, self.bound_.staging, count};
-        if (count <= kPanelTokens) {
+        if (decodes) {
           LaunchDecodeLinear(task, launch);
         } else {
           LaunchPromptLinear(task, self.bound_.partial, launch);

@@ -10,11 +10,26 @@ namespace {
 
 int RoundUp(int value, int multiple) { return (value + multiple - 1) / multiple * multiple; }
 
+/// Shared memory that the kernels declare by themselves, at most.
+constexpr int kStatic = 2048;
+
+/// DecodeFormat::kSlotBytes of a matrix.
+int SlotBytes(const PackedMatrix& m) {
+  const int scales = m.whole_row() ? 0 : kDecodeWarps * 8 * m.strip_groups() * (m.f16_scales ? 4 : 8);
+  return kDecodeWarps * kStripBytes + (m.zeros != nullptr ? 2 : 1) * scales;
+}
+
+int GridOf(const LinearTask& task, const Launch& launch) {
+  const bool everywhere = task.fused && FillsDevice(task.matrix.tiles, launch.processors);
+  return everywhere ? launch.processors : std::min(task.matrix.tiles, launch.processors);
+}
+
 /// The shape of a launch of `grid` blocks, and the shared memory it takes. One token's blocks leave room for another of
 /// their size, so that the next kernel's can start beside them.
-DecodeShape ShapeOf(const LinearTask& task, int tokens, int slot_bytes, const Launch& launch, int grid, size_t* shared_bytes) {
-  constexpr int kStatic = 2048, kReserved = 1024, kMostSumBytes = 16 << 10;
+DecodeShape ShapeOf(const LinearTask& task, const Launch& launch, size_t* shared_bytes) {
+  constexpr int kReserved = 1024, kMostSumBytes = 16 << 10;
   const PackedMatrix& m = task.matrix;
+  const int tokens = task.fused ? 1 : kPanelTokens, slot_bytes = SlotBytes(m), grid = GridOf(task, launch);
   DecodeShape s{};
   s.strips = m.strips();
   s.per_strips = static_cast<uint32_t>((65536 + s.strips - 1) / s.strips);
@@ -46,12 +61,11 @@ DecodeShape ShapeOf(const LinearTask& task, int tokens, int slot_bytes, const La
 
 template <Codes kCodes, int kGroup, bool kZeros, bool kOne>
 void Run(const LinearTask& task, const Launch& launch) {
-  const int grid = kOne && FillsDevice(task.matrix.tiles, launch.processors) ? launch.processors : std::min(task.matrix.tiles, launch.processors);
   size_t shared = 0;
-  const DecodeShape shape = ShapeOf(task, kOne ? 1 : kPanelTokens, DecodeFormat<kCodes, kGroup, kZeros>::kSlotBytes, launch, grid, &shared);
+  const DecodeShape shape = ShapeOf(task, launch, &shared);
   const auto kernel = DecodeLinear<kCodes, kGroup, kZeros, kOne>;
   AllowSharedMemory(kernel, shared);
-  LaunchKernel(kernel, dim3(static_cast<unsigned>(grid)), kDecodeThreads, shared, launch, task, shape);
+  LaunchKernel(kernel, dim3(static_cast<unsigned>(GridOf(task, launch))), kDecodeThreads, shared, launch, task, shape);
 }
 
 template <Codes kCodes, int kGroup, bool kZeros = false>
@@ -67,6 +81,12 @@ void DispatchInt4(const LinearTask& task, const Launch& launch) {
 }
 
 }  // namespace
+
+bool FitsDecodeLinear(const LinearTask& task, const Launch& launch) {
+  size_t shared = 0;
+  ShapeOf(task, launch, &shared);
+  return task.tokens <= kPanelTokens && shared + kStatic <= static_cast<size_t>(launch.shared_bytes);
+}
 
 void LaunchDecodeLinear(const LinearTask& task, const Launch& launch) {
   const PackedMatrix& m = task.matrix;

@@ -40,6 +40,8 @@ inline constexpr int kStripChunks = 4, kStripBytes = kStripChunks * kChunkBytes;
 constexpr int StripK(Codes codes) { return kStripChunks * ChunkK(codes); }
 inline constexpr int kSliceK = 2048;
 inline constexpr int kMostStripK = 512;  // of all codes
+/// The longest row: what kernels have scratch for, and so few strips that a multiplication divides by their number.
+inline constexpr int kMostCols = 31744;
 
 /// Codes reach the matrix units as code << shift.
 constexpr int ShiftOf(Codes codes) {

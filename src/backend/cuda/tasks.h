@@ -131,7 +131,8 @@ struct LinearTask {
   Staging staging;
   int tokens;
 };
-/// 1 to 8 tokens.
+/// For 1 to 8 tokens, where FitsDecodeLinear: long rows for many tokens exceed the shared memory of a block.
+bool FitsDecodeLinear(const LinearTask& task, const Launch& launch);
 void LaunchDecodeLinear(const LinearTask& task, const Launch& launch);
 /// Any number of tokens. `partial`: room for slices * tokens * (tiles * 16) floats, or null: then one block adds all slices.
 void LaunchPromptLinear(const LinearTask& task, float* partial, const Launch& launch);

@@ -194,6 +194,29 @@ class CudaLinear : public testing::TestWithParam<WeightFormat> {
   int processors_ = 1, shared_bytes_ = 0;
 };
 
+// Which kernel a batch gets, by the shared memory that a block may have. Needs no device.
+TEST(CudaShapes, LongRowsForManyTokensGoToTheOtherKernel) {
+  const auto fits = [](int cols, int tokens, int shared_bytes) {
+    LinearTask task{};
+    task.matrix = MeasureMatrix(Codes::kInt4, true, 256, 4096, cols, 128);
+    PrepareFor(task.matrix, &task.input);
+    task.tokens = tokens;
+    task.fused = tokens == 1;
+    return FitsDecodeLinear(task, {nullptr, false, 132, shared_bytes});
+  };
+  constexpr int kHopper = 227 << 10, kAmpere = 99 << 10, kTuring = 64 << 10;
+  EXPECT_TRUE(fits(14336, 1, kHopper));
+  EXPECT_TRUE(fits(14336, 8, kHopper));
+  EXPECT_TRUE(fits(18944, 1, kHopper));
+  EXPECT_FALSE(fits(18944, 8, kHopper));
+  EXPECT_TRUE(fits(kMostCols, 1, kHopper));
+  EXPECT_TRUE(fits(14336, 1, kAmpere));
+  EXPECT_FALSE(fits(14336, 8, kAmpere));
+  EXPECT_TRUE(fits(4096, 1, kTuring));
+  EXPECT_FALSE(fits(14336, 1, kTuring));
+  EXPECT_FALSE(fits(1024, 9, kHopper));
+}
+
 TEST_P(CudaLinear, IsTheDefinitionToTheBit) {
   const Launch launch = {nullptr, false, processors_, shared_bytes_};
   unsigned seed = 1;
