@@ -212,8 +212,8 @@ TEST(CudaShapes, LongRowsForManyTokensGoToTheOtherKernel) {
   EXPECT_TRUE(fits(kMostCols, 1, kHopper));
   EXPECT_TRUE(fits(14336, 1, kAmpere));
   EXPECT_FALSE(fits(14336, 8, kAmpere));
-  EXPECT_TRUE(fits(4096, 1, kTuring));
-  EXPECT_FALSE(fits(14336, 1, kTuring));
+  EXPECT_TRUE(fits(14336, 1, kTuring));
+  EXPECT_FALSE(fits(4096, 8, kTuring));
   EXPECT_FALSE(fits(1024, 9, kHopper));
 }
 
