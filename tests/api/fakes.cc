@@ -168,7 +168,9 @@ FakeExchange::FakeExchange(std::string path, std::string body) {
 }
 
 void FakeExchange::Send(http::Reply reply) {
+  std::function<void()> forgotten;  // goes after the lock: it may hold this
   const std::lock_guard lock(mutex_);
+  forgotten = std::exchange(gone_, {});
   ++received_.answers;
   received_.status = reply.status;
   received_.content_type = std::move(reply.content_type);
@@ -194,7 +196,9 @@ bool FakeExchange::Write(std::string bytes) {
 }
 
 void FakeExchange::End() {
+  std::function<void()> forgotten;
   const std::lock_guard lock(mutex_);
+  forgotten = std::exchange(gone_, {});
   received_.complete = true;
 }
 
@@ -202,7 +206,7 @@ void FakeExchange::OnGone(std::function<void()> gone) {
   {
     const std::lock_guard lock(mutex_);
     if (!left_) {
-      gone_ = std::move(gone);
+      if (!received_.complete) std::swap(gone_, gone);
       return;
     }
   }

@@ -88,6 +88,7 @@ TEST(StreamSession, OneAnswerAtATime) {
   client.models->Play();
   EXPECT_EQ(client.socket->Take().size(), 3u);
   EXPECT_EQ(client.Send(kNext).size(), 1u);
+  client.models->Play();
 }
 
 TEST(StreamSession, ACancelledAnswerEndsAndIsKeptAsFarAsItWent) {
@@ -101,6 +102,7 @@ TEST(StreamSession, ACancelledAnswerEndsAndIsKeptAsFarAsItWent) {
   EXPECT_EQ(client.models->in_use(), 0);
   client.Send(kNext);
   EXPECT_EQ(client.SaidTo(1), (Texts{"user:A", "assistant:Hel", "user:B"}));
+  client.models->Play();
   EXPECT_TRUE(Client().Send(R"({"type":"cancel"})").empty());  // nothing to cancel
 }
 
