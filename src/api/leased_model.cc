@@ -9,9 +9,11 @@ namespace {
 
 class LeasedModel final : public UsedModel {
  public:
-  explicit LeasedModel(std::shared_ptr<ModelLease> lease) : lease_(std::move(lease)) {}
+  LeasedModel(std::shared_ptr<ModelLease> lease, Metrics* metrics, std::string name)
+      : lease_(std::move(lease)), metrics_(metrics), name_(std::move(name)) {}
 
   ServedModel::Ticket Start(GenerateRequest request, AnswerListener listener) override {
+    if (metrics_ != nullptr) listener = metrics_->Measure(name_, std::move(listener));
     return lease_->model().Start(std::move(request), std::move(listener));
   }
   void Cancel(RequestId id) override { lease_->model().Cancel(id); }
@@ -25,12 +27,14 @@ class LeasedModel final : public UsedModel {
 
  private:
   std::shared_ptr<ModelLease> lease_;
+  Metrics* metrics_;
+  std::string name_;
 };
 
 }  // namespace
 
-std::shared_ptr<UsedModel> UsedModelOf(std::shared_ptr<ModelLease> lease) {
-  return std::make_shared<LeasedModel>(std::move(lease));
+std::shared_ptr<UsedModel> UsedModelOf(std::shared_ptr<ModelLease> lease, Metrics* metrics, std::string name) {
+  return std::make_shared<LeasedModel>(std::move(lease), metrics, std::move(name));
 }
 
 }  // namespace edgellm::api

@@ -22,7 +22,6 @@
 #include "api/routes.h"
 #include "api/task_pool.h"
 #include "app/access_log.h"
-#include "app/measured_models.h"
 #include "app/open_model.h"
 #include "app/probe_routes.h"
 #include "app/terminal.h"
@@ -136,7 +135,7 @@ void LoadFirst(ModelHost& host, const Arguments& arguments) {
 
 api::ServicesPointer MakeServices(ModelHost& host, api::TaskPool& pool, Metrics& metrics) {
   auto services = std::make_shared<api::Services>();
-  services->models = Measured(api::ModelsOf(host), metrics);
+  services->models = api::ModelsOf(host, &metrics);
   services->post = [&pool](std::function<void()> task) { pool.Post(std::move(task)); };
   services->new_id = api::NewId;
   services->embed = api::EmbeddingsOf(host, services->post);
