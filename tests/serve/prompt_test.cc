@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "tests/serve/refusal.h"
 #include "tests/serve/small_models.h"
 #include "tests/shared_data.h"
 
@@ -43,17 +44,6 @@ ChatInput& ChatOf(GenerateRequest& request) {
 Json Weather() {
   return Json::parse(R"([{"type": "function", "function": {"name": "weather", "description": "now",
       "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}}])");
-}
-
-template <typename Work>
-std::pair<ErrorCode, std::string> Refusal(const Work& work) {
-  try {
-    work();
-  } catch (const Error& error) {
-    return {error.code(), error.what()};
-  }
-  ADD_FAILURE() << "nothing was refused";
-  return {};
 }
 
 TEST(Prompt, MessagesThroughATemplate) {

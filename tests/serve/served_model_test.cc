@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "convert/import.h"
 #include "model/model_file.h"
+#include "tests/serve/refusal.h"
 #include "tests/serve/small_models.h"
 #include "tests/source_dir.h"
 
@@ -117,17 +118,6 @@ Heard::One Answer(ServedModel& model, const GenerateRequest& request) {
   Heard heard(request.options.samples);
   model.Start(request, heard.Listener());
   return heard.Wait();
-}
-
-template <typename Work>
-std::pair<ErrorCode, std::string> Refusal(const Work& work) {
-  try {
-    work();
-  } catch (const Error& error) {
-    return {error.code(), error.what()};
-  }
-  ADD_FAILURE() << "nothing was refused";
-  return {};
 }
 
 TEST(ServedModel, ManyAtOnceEachAnsweredAsAlone) {
