@@ -1,6 +1,5 @@
 // Attention of single tokens (decoding, and short slices of prompts): a block for each token, key/value head and split of
 // the context, a warp for one or two units of 32 positions. The last block of a token and head to arrive adds the splits.
-// Blocks are small enough that the weights of the next kernels stream in beside them.
 #include <algorithm>
 
 #include "backend/cuda/kernels/attend.cuh"
@@ -10,14 +9,16 @@ namespace edgellm::cuda {
 namespace {
 
 constexpr int kMostUnits = kWholePositions / kUnit;  // of a block
-/// Threads of a block: a warp a unit of a whole context; or for every second, where fewer registers leave room for the
-/// blocks of other kernels, or heads are too large for so many threads' registers.
-constexpr int kManyThreads = 512, kFewThreads = 256;
+/// Half of a multiprocessor's registers (but for the largest heads), as blocks of linear layers have: so every
+/// multiprocessor has one block of this kernel and one of the next, and none has two of the same.
+constexpr int kThreads = 256, kWarps = kThreads / 32;
+static_assert(kThreads == kMostUnits * 16);
 
 template <int kDim>
 struct AttendShared {
   QueryRows<kDim> query;
-  float m[kMostUnits][16], sum[kMostUnits][16];
+  float m[kMostUnits][16], sum[kMostUnits][16];  // m: then the factors by which units count
+  float row_m[16];
   bool last;
   alignas(16) float out[];  // [unit][row][kDim + 8]
 };
@@ -51,12 +52,24 @@ __device__ void AttendUnit(const AttendTask& task, AttendShared<kDim>& shared, c
   }
 }
 
-template <int kDim, bool kSixteen, int kThreads>
-__global__ void __launch_bounds__(kThreads) Attend(const __grid_constant__ AttendTask task, int tokens) {
+/// Each unit's m to the factor by which it counts: one thread a unit and row.
+template <int kDim>
+__device__ __forceinline__ void MakeFactors(AttendShared<kDim>& shared, int units) {
+  const int row = threadIdx.x % 16, unit = threadIdx.x / 16;
+  float m = kNone;
+  for (int u = 0; u < units; ++u) m = fmaxf(m, shared.m[u][row]);
+  const float mine = unit < units ? shared.m[unit][row] : kNone;
+  __syncthreads();
+  shared.m[unit][row] = Rescale(mine, m);
+  if (unit == 0) shared.row_m[row] = m;
+}
+
+template <int kDim, bool kSixteen>
+__global__ void __launch_bounds__(kThreads, kDim <= 128 ? 2 : 1) Attend(const __grid_constant__ AttendTask task, int tokens) {
   extern __shared__ __align__(16) uint8_t memory[];
   auto& shared = *reinterpret_cast<AttendShared<kDim>*>(memory);
   LetNextStart();
-  // Blocks past the work only wait, like all others (FillsDevice).
+  // Blocks past the work only wait, like all others: every multiprocessor has one.
   const int index = blockIdx.x, kv_head = index % task.kv_heads, split = index / task.kv_heads % task.splits;
   const int local = index / task.kv_heads / task.splits, token = task.first_token + local;
   if (local >= tokens) return WaitForPrevious();
@@ -65,7 +78,6 @@ __global__ void __launch_bounds__(kThreads) Attend(const __grid_constant__ Atten
   const int context = task.staging.positions[token] + 1;
   const int splits = context <= kWholePositions ? 1 : (context + kSplitPositions - 1) / kSplitPositions;
   if (sequence < 0 || split >= splits) return WaitForPrevious();
-  constexpr int kWarps = kThreads / 32;
   const int rows = task.heads / task.kv_heads, dim = task.head_dim, warp = threadIdx.x / 32;
   const int end = splits == 1 ? context : min(context, (split + 1) * kSplitPositions);
   const int units = (end - split * kSplitPositions + kUnit - 1) / kUnit;
@@ -87,13 +99,11 @@ __global__ void __launch_bounds__(kThreads) Attend(const __grid_constant__ Atten
     bring(page[0] + 16 * kDim, 16 * kDim);
     bring(page[1] + 16 * kDim, 16 * kDim);
   }
-  if constexpr (kWarps < kMostUnits) {
-    if (warp + kWarps < units && threadIdx.x % 32 == 0) {
-      const __half* next[2];
-      FindPages<kDim>(next, task.cache, table, kv_head, first_unit + warp + kWarps, context);
-      bring(next[0], 32 * kDim);
-      bring(next[1], 32 * kDim);
-    }
+  if (warp + kWarps < units && threadIdx.x % 32 == 0) {
+    const __half* next[2];
+    FindPages<kDim>(next, task.cache, table, kv_head, first_unit + warp + kWarps, context);
+    bring(next[0], 32 * kDim);
+    bring(next[1], 32 * kDim);
   }
   WaitForPrevious();
   if (warp < units && !old) load_keys();
@@ -103,14 +113,13 @@ __global__ void __launch_bounds__(kThreads) Attend(const __grid_constant__ Atten
   });
   __syncthreads();
   if (warp < units) AttendUnit<kDim, kSixteen>(task, shared, page, keys, first_unit + warp, warp, context, rows);
-  if constexpr (kWarps < kMostUnits) {
-    const int next = warp + kWarps;
-    if (next < units) {
-      FindPages<kDim>(page, task.cache, table, kv_head, first_unit + next, context);
-      load_keys();
-      AttendUnit<kDim, kSixteen>(task, shared, page, keys, first_unit + next, next, context, rows);
-    }
+  if (warp + kWarps < units) {
+    FindPages<kDim>(page, task.cache, table, kv_head, first_unit + warp + kWarps, context);
+    load_keys();
+    AttendUnit<kDim, kSixteen>(task, shared, page, keys, first_unit + warp + kWarps, warp + kWarps, context, rows);
   }
+  __syncthreads();
+  MakeFactors(shared, units);
   __syncthreads();
 
   const size_t partial_row = kDim + 2;
@@ -118,11 +127,9 @@ __global__ void __launch_bounds__(kThreads) Attend(const __grid_constant__ Atten
                    ((static_cast<size_t>(local) * task.kv_heads + kv_head) * task.splits + split) * rows * partial_row;
   for (int i = threadIdx.x; i < rows * dim; i += kThreads) {
     const int row = i / dim, d = i % dim;
-    float m = kNone;
-    for (int u = 0; u < units; ++u) m = fmaxf(m, shared.m[u][row]);
     float sum = 0, o = 0;
     for (int u = 0; u < units; ++u) {
-      const float factor = Rescale(shared.m[u][row], m);
+      const float factor = shared.m[u][row];
       sum = fmaf(shared.sum[u][row], factor, sum);
       o = fmaf(shared.out[(u * rows + row) * kOutStride<kDim> + d], factor, o);
     }
@@ -131,7 +138,7 @@ __global__ void __launch_bounds__(kThreads) Attend(const __grid_constant__ Atten
     } else {
       partial[row * partial_row + d] = o;
       if (d == 0) {
-        partial[row * partial_row + kDim] = m;
+        partial[row * partial_row + kDim] = shared.row_m[row];
         partial[row * partial_row + kDim + 1] = sum;
       }
     }
@@ -162,32 +169,24 @@ __global__ void __launch_bounds__(kThreads) Attend(const __grid_constant__ Atten
   }
 }
 
-template <int kDim, bool kSixteen, int kThreads>
+template <int kDim, bool kSixteen>
 void Run(const AttendTask& task, int tokens, const Launch& launch) {
   const int rows = task.heads / task.kv_heads;
   const size_t shared = sizeof(AttendShared<kDim>) + static_cast<size_t>(kMostUnits * rows * kOutStride<kDim>) * sizeof(float);
-  const auto kernel = Attend<kDim, kSixteen, kThreads>;
+  const auto kernel = Attend<kDim, kSixteen>;
   AllowSharedMemory(kernel, shared);
   AttendTask part = task;
   for (; part.first_token < tokens; part.first_token += kAttendTokens) {
     const int count = std::min(kAttendTokens, tokens - part.first_token);
-    const int grid = std::max(count * task.kv_heads * task.splits, FillsDevice(task.tiles_around, launch.processors) ? launch.processors : 0);
+    const int grid = std::max(count * task.kv_heads * task.splits, launch.processors);
     LaunchKernel(kernel, dim3(static_cast<unsigned>(grid)), kThreads, shared, launch, part, count);
   }
 }
 
-template <int kDim, bool kSixteen>
-void ChooseThreads(const AttendTask& task, int tokens, const Launch& launch) {
-  if constexpr (kDim <= 64) {
-    if (FillsDevice(task.tiles_around, launch.processors)) return Run<kDim, kSixteen, kFewThreads>(task, tokens, launch);
-  }
-  Run<kDim, kSixteen, kDim <= 128 ? kManyThreads : kFewThreads>(task, tokens, launch);
-}
-
 template <int kDim>
 void Dispatch(const AttendTask& task, int tokens, const Launch& launch) {
-  if (task.heads / task.kv_heads <= 8) return ChooseThreads<kDim, false>(task, tokens, launch);
-  ChooseThreads<kDim, true>(task, tokens, launch);
+  if (task.heads / task.kv_heads <= 8) return Run<kDim, false>(task, tokens, launch);
+  Run<kDim, true>(task, tokens, launch);
 }
 
 }  // namespace

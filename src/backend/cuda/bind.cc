@@ -395,7 +395,6 @@ class Binder {
       attend_partial_ = Allocate<float>(std::max<size_t>(1, rows * splits * row_floats));
       arrived_ = Allocate<uint32_t>(size_t{kAttendTokens} * static_cast<size_t>(plan_.kv_heads));
     }
-    task.tiles_around = plan_.hidden / kTileRows;
     task.partial = attend_partial_;
     task.arrived = arrived_;
     bound_.phases.emplace_back(task);

@@ -230,11 +230,13 @@ class CudaBackend final : public Backend {
       for (const LinearPart& part : phase.parts) {
         const PrepareTask input = InputOf(phase, part);
         const bool is_float = part.matrix.data == nullptr;
-        LinearTask task = {part.matrix, input, /*fused=*/count == 1, part.out, self.bound_.staging, count};
-        const bool decodes = !is_float && FitsDecodeLinear(task, launch);
-        task.fused = decodes && task.fused;
+        const LinearTask task = {part.matrix, input, part.out, self.bound_.staging, count};
+        if (!is_float && count == 1 && FitsTokenLinear(part.matrix, launch)) {
+          LaunchTokenLinear(task, launch);
+          continue;
+        }
         const bool as_it_is = is_float && input.norm == nullptr && input.gather == nullptr;
-        if (!task.fused && !as_it_is && !(any && SamePreparation(input, prepared))) {
+        if (!as_it_is && !(any && SamePreparation(input, prepared))) {
           LaunchPrepare(input, count, launch);
           prepared = input;
           any = true;
@@ -246,8 +248,8 @@ class CudaBackend final : public Backend {
           LaunchFloatLinear(floats, count, launch);
           continue;
         }
-        if (decodes) {
-          LaunchDecodeLinear(task, launch);
+        if (count <= kPanelTokens && FitsBatchLinear(part.matrix, launch)) {
+          LaunchBatchLinear(task, launch);
         } else {
           LaunchPromptLinear(task, self.bound_.partial, launch);
         }

@@ -72,22 +72,25 @@ __device__ void NormaliseRow(const PrepareTask& task, const float* x, float* to,
   const int segments = (task.cols + kSegment - 1) / kSegment;
   float inverse = 1.0f;
   if (task.norm != nullptr) {
-    for (int i = 0; i * kPrepareWarps < (segments + 3) / 4 * 4; ++i) StoreSquares(LoadSegments<1>(x, task.cols, i), i, segments, scratch);
+    float square = 0;
+    for (int i = 0; i * kPrepareWarps < segments; ++i) square += SquaresOf(LoadSegments<1>(x, task.cols, i).v[0]);
+    scratch.squares[threadIdx.x] = square;
     __syncthreads();
     inverse = InverseRms(scratch, task.cols, task.epsilon);
   }
   for (int i = 0; i * kPrepareWarps < segments; ++i) {
-    Segments<1> s = LoadSegments<1>(x, task.cols, i);
-    if (task.norm != nullptr) s = Weighted(s, LoadSegments<1>(task.norm, task.cols, i));
+    float4 v = LoadSegments<1>(x, task.cols, i).v[0];
+    if (task.norm != nullptr) v = Times(v, LoadSegments<1>(task.norm, task.cols, i).v[0]);
     const int at = SegmentOf(i) * kSegment + threadIdx.x % 32 * 4;
-    if (at < task.cols) *reinterpret_cast<float4*>(to + at) = Times(s.v[0], inverse);
+    if (at < task.cols) *reinterpret_cast<float4*>(to + at) = Times(v, inverse);
   }
 }
 
 __global__ void __launch_bounds__(kPrepareThreads) Prepare(const __grid_constant__ PrepareTask task) {
   __shared__ PrepareScratch scratch;
   LetNextStart();
-  const EarlyNorm norm = LoadNorm(task);
+  constexpr int kAtOnce = 4;
+  const auto norm = LoadNorm<kAtOnce>(task);
   WaitForPrevious();
   const int row = blockIdx.x;
   const float* x = task.x + (task.gather != nullptr ? task.gather[row] : row) * task.stride;
@@ -98,14 +101,11 @@ __global__ void __launch_bounds__(kPrepareThreads) Prepare(const __grid_constant
   const size_t at = static_cast<size_t>(panel) * task.out.groups * kPanelTokens + token;
   float* scales = task.out.scales + at;
   const PreparedRow to = {codes, kPanelTokens * 16, scales, task.out.sums + at, kPanelTokens};
-  const int segments = task.out.blocks * kBlockK / kSegment;
-  if (task.group == 0) {
-    PrepareRow<true>(task, norm, x, segments, to, scratch);
-  } else {
-    PrepareRow<false>(task, norm, x, segments, to, scratch);
-  }
+  PrepareRow<kAtOnce>(task, task.group, task.sums, norm, x, task.out.blocks * kBlockK / kSegment, to, scratch);
   __syncthreads();
-  if (threadIdx.x == 0) task.out.factors[row] = ResultFactor(task, scratch);
+  if (threadIdx.x >= 32) return;
+  const float factor = ResultFactor(task, task.group, scratch);
+  if (threadIdx.x == 0) task.out.factors[row] = factor;
 }
 
 /// One warp a head of one token.
@@ -189,9 +189,8 @@ __global__ void __launch_bounds__(1024) Likeliest(const __grid_constant__ Likeli
   task.arrived[row] = 0;
 }
 
-/// Which matrix and row of it a slot of a tile holds; -1: none.
-__device__ int FindRow(const PackTask& task, int tile, int slot, int* source) {
-  const int g = slot % 8, second = slot / 8, pair = tile * 8 + g;
+/// Which matrix and row of it the first or second row of a pair is; -1: none.
+__device__ int FindRow(const PackTask& task, int pair, int second, int* source) {
   int row;
   switch (task.order) {
     case RowOrder::kGatePairs:
@@ -201,7 +200,7 @@ __device__ int FindRow(const PackTask& task, int tile, int slot, int* source) {
       row = pair / task.half * 2 * task.half + pair % task.half + second * task.half;
       break;
     default:
-      row = tile * kTileRows + slot;
+      row = pair / 8 * kTileRows + pair % 8 + 8 * second;
   }
   for (*source = 0; *source < task.count; ++*source) {
     if (row < task.sources[*source].rows) return row;
@@ -230,10 +229,10 @@ __device__ uint32_t PackedByte(const PackTask& task, const uint8_t* row, int k, 
 __global__ void PackCodes(const __grid_constant__ PackTask task) {
   const size_t index = static_cast<size_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   const PackedMatrix& m = task.to;
-  if (index >= static_cast<size_t>(m.tiles) * m.chunks * (kChunkBytes / 4)) return;
-  const int word = static_cast<int>(index % 4), lane = static_cast<int>(index / 4 % 32), g = lane / 4, t = lane % 4;
-  const int chunk = static_cast<int>(index / 128 % m.chunks), tile = static_cast<int>(index / 128 / m.chunks);
-  int source, slot = g + word % 2 * 8, k = chunk * ChunkK(m.codes) + 4 * t;
+  if (index >= m.code_bytes() / 4) return;
+  const int word = static_cast<int>(index % 4), t = static_cast<int>(index / 4 % 4);
+  const int chunk = static_cast<int>(index / 16 % m.chunks), pair = static_cast<int>(index / 16 / m.chunks);
+  int source, k = chunk * ChunkK(m.codes) + 4 * t;
   int bits = 8, planes = 1, shift = 0;
   if (m.codes == Codes::kInt8) {
     k += word / 2 * 16;
@@ -247,7 +246,7 @@ __global__ void PackCodes(const __grid_constant__ PackTask task) {
     bits = 2;
     planes = 4;
   }
-  const int row = FindRow(task, tile, slot, &source);
+  const int row = FindRow(task, pair, word % 2, &source);
   uint32_t packed = 0;
   if (row >= 0) {
     const uint8_t* from = task.sources[source].codes + static_cast<size_t>(row) * task.row_bytes;
@@ -261,12 +260,12 @@ __global__ void PackScales(const __grid_constant__ PackTask task) {
   const size_t index = static_cast<size_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   const PackedMatrix& m = task.to;
   if (index >= static_cast<size_t>(m.tiles) * m.groups * kTileRows) return;
-  const int second = static_cast<int>(index % 2), g = static_cast<int>(index / 2 % 8);
-  const int group = static_cast<int>(index / 16 % m.groups), tile = static_cast<int>(index / 16 / m.groups);
+  const int second = static_cast<int>(index % 2), group = static_cast<int>(index / 2 % m.groups);
+  const int pair = static_cast<int>(index / 2 / m.groups);
   int source;
-  const int row = FindRow(task, tile, g + 8 * second, &source);
+  const int row = FindRow(task, pair, second, &source);
   if (row < 0) return;  // memory is zeroed
-  const size_t from = static_cast<size_t>(row) * m.groups + group, to = m.scale_index(tile, group, g) + second;
+  const size_t from = static_cast<size_t>(row) * m.groups + group, to = m.scale_index(pair, group) + second;
   const PackSource& view = task.sources[source];
   if (m.f16_scales) {
     const_cast<uint16_t*>(reinterpret_cast<const uint16_t*>(m.scales))[to] = reinterpret_cast<const uint16_t*>(view.scales)[from];
@@ -341,8 +340,7 @@ void LaunchFloatLinear(const FloatLinearTask& task, int tokens, const Launch& la
 }
 
 void LaunchPack(const PackTask& task, cudaStream_t stream) {
-  const auto words = static_cast<size_t>(task.to.tiles) * static_cast<size_t>(task.to.chunks) * (kChunkBytes / 4);
-  PackCodes<<<BlocksFor(words), kThreads, 0, stream>>>(task);
+  PackCodes<<<BlocksFor(task.to.code_bytes() / 4), kThreads, 0, stream>>>(task);
   Check(cudaGetLastError(), "packing weights");
   const auto scales = static_cast<size_t>(task.to.tiles) * static_cast<size_t>(task.to.groups) * kTileRows;
   PackScales<<<BlocksFor(scales), kThreads, 0, stream>>>(task);

@@ -2,16 +2,17 @@
 // code. One packed layout a weight format serves every kernel: one token, batches and prompts.
 //
 // Both operands of an integer matrix product (mma.m16n8k32: 16 rows of weights, 8 tokens, 32 values of k) are stored in
-// 512-byte chunks in the order of a warp's lanes, 16 bytes each, so that a chunk is one coalesced load, from global or
-// from shared memory. With g = lane / 4 and t = lane % 4, and "four k of x" being k = x + 4t .. x + 4t + 3:
-//   int8     a chunk is 16 rows x 32 k;  words: row g four k of 0; row g+8 four k of 0; row g of 16; row g+8 of 16
-//   int4     16 rows x 64 k; words 2s, 2s+1 (s = 0, 1): rows g, g+8; low nibbles four k of 32s, high ones of 32s + 16;
+// chunks of 16 bytes for each of a warp's lanes, in the form that one lane wants. With g = lane / 4 and t = lane % 4, and
+// "four k of x" being k = x + 4t .. x + 4t + 3, the 16 bytes of a lane are
+//   int8     of 32 k; words: row g four k of 0; row g+8 four k of 0; row g of 16; row g+8 of 16
+//   int4     of 64 k; words 2s, 2s+1 (s = 0, 1): rows g, g+8; low nibbles four k of 32s, high ones of 32s + 16;
 //            a nibble is the two's complement of code - 8
-//   ternary  16 rows x 128 k; words 2h, 2h+1 (h = 0, 1): rows g, g+8; bit pair p holds four k of 64h + 16p, as two's
-//            complement
-//   activations  8 tokens x 64 k; the 16 bytes of token g: four k of 0, 16, 32, 48
-// Rows are stored in pairs that belong together (slots g and g+8 of a tile): the two halves of a rotary pair, gate and
-// up of one channel, or just two rows; so one thread finishes both.
+//   ternary  of 128 k; words 2h, 2h+1 (h = 0, 1): rows g, g+8; bit pair p holds four k of 64h + 16p, as two's complement
+//   activations  of 64 k: token g's four k of 0, 16, 32, 48
+// Rows are stored in pairs that belong together (slots g and g+8 of a tile of 16): the two halves of a rotary pair, gate
+// and up of one channel, or just two rows; so one thread finishes both. A pair's chunks follow one another, 64 bytes each
+// (t = 0..3): so any number of pairs is one stretch of memory, and blocks can take equal shares of a matrix. Activations
+// of eight tokens are chunks of 512 bytes, lane after lane.
 #pragma once
 
 #include <cstddef>
@@ -20,7 +21,8 @@
 namespace edgellm::cuda {
 
 inline constexpr int kTileRows = 16;
-inline constexpr int kChunkBytes = 512;
+inline constexpr int kChunkBytes = 512;      // of all lanes
+inline constexpr int kPairChunkBytes = 64;   // of the four lanes of a pair
 inline constexpr int kBlockK = 64;      // values of k in an activation chunk
 inline constexpr int kPanelTokens = 8;  // tokens in an activation chunk
 
@@ -29,10 +31,9 @@ enum class Codes : uint8_t { kInt8, kInt4, kTernary };
 constexpr int ChunkK(Codes codes) {
   return codes == Codes::kInt8 ? 32 : codes == Codes::kInt4 ? 64 : 128;
 }
-/// Chunks that hold a row of `cols` values: an even number, since kernels take them by pairs.
-constexpr int ChunksFor(Codes codes, int cols) {
-  return (cols + 2 * ChunkK(codes) - 1) / (2 * ChunkK(codes)) * 2;
-}
+/// Values of k that kernels take at once: rows are stored in whole ones.
+inline constexpr int kStageK = 128;
+constexpr int ChunksFor(Codes codes, int cols) { return (cols + kStageK - 1) / kStageK * (kStageK / ChunkK(codes)); }
 /// The order of float sums: groups of a row are added one after the other within strips (four chunks of a tile), strips
 /// within slices, then the slices. The same in every kernel, so that it cannot be told from the bits which one ran. A strip
 /// is what one warp does at once when one token is decoded; a slice is what one block does for a batch.
@@ -54,28 +55,26 @@ struct PackedMatrix {
   bool f16_scales;        // else f32
   int tiles, rows;        // rows that exist; tiles * 16 are stored
   int cols;               // values of k that exist
-  int chunks;             // per tile, an even number
+  int chunks;             // per row
   int group;              // values of k that share a scale; the whole row where it exceeds cols
   int groups;             // per row, that exist
-  const uint8_t* data;    // [tile][chunk][512]
-  const uint8_t* scales;  // [tile][strip][g 8][group of the strip][2], f16 or f32: of slots g and g + 8; where the whole
-                          // row is one group: [tile][g 8][2]
+  int stored_groups;      // per row, that have room: whole stages, and 16 bytes at a time for the copies of kernels
+  const uint8_t* data;    // [pair][chunk][64]
+  const uint8_t* scales;  // [pair][stored group][2], f16 or f32: of slots g and g + 8
   const uint8_t* zeros;   // likewise, f16, or null
   size_t bytes;
 
   constexpr bool whole_row() const { return codes == Codes::kTernary && group >= cols; }
+  constexpr int pairs() const { return tiles * 8; }
   constexpr int strips() const { return (cols + StripK(codes) - 1) / StripK(codes); }
-  /// Groups that have room in a strip (of the row, where that is one group).
-  constexpr int strip_groups() const { return whole_row() ? 1 : StripK(codes) / group; }
-  constexpr size_t code_bytes() const { return static_cast<size_t>(tiles) * static_cast<size_t>(chunks) * kChunkBytes; }
-  constexpr size_t scale_count() const {
-    return static_cast<size_t>(tiles) * static_cast<size_t>((whole_row() ? 1 : strips()) * strip_groups()) * kTileRows;
-  }
-  /// Where the scale of slot g of a group lies; that of slot g + 8 is the next.
-  constexpr size_t scale_index(int tile, int group_of_row, int g) const {
-    const int of_strip = strip_groups(), strip = group_of_row / of_strip;
-    const size_t row = static_cast<size_t>(tile) * static_cast<size_t>(whole_row() ? 1 : strips()) + static_cast<size_t>(strip);
-    return ((row * 8 + static_cast<size_t>(g)) * static_cast<size_t>(of_strip) + static_cast<size_t>(group_of_row % of_strip)) * 2;
+  constexpr int pair_bytes() const { return chunks * kPairChunkBytes; }
+  constexpr int scale_bytes() const { return f16_scales ? 2 : 4; }
+  constexpr int pair_scale_bytes() const { return stored_groups * 2 * scale_bytes(); }
+  constexpr size_t code_bytes() const { return static_cast<size_t>(pairs()) * static_cast<size_t>(pair_bytes()); }
+  constexpr size_t scale_count() const { return static_cast<size_t>(pairs()) * static_cast<size_t>(stored_groups) * 2; }
+  /// Where the scale of the first row of a pair lies; that of the second is the next.
+  constexpr size_t scale_index(int pair, int group_of_row) const {
+    return (static_cast<size_t>(pair) * static_cast<size_t>(stored_groups) + static_cast<size_t>(group_of_row)) * 2;
   }
 };
 
@@ -90,6 +89,8 @@ constexpr PackedMatrix MeasureMatrix(Codes codes, bool f16_scales, int tiles, in
   m.chunks = ChunksFor(codes, cols);
   m.group = group;
   m.groups = (cols + group - 1) / group;
+  const int of_chunks = (m.chunks * ChunkK(codes) + group - 1) / group, step = 8 / m.scale_bytes();
+  m.stored_groups = m.whole_row() ? 1 : (of_chunks + step - 1) / step * step;
   return m;
 }
 

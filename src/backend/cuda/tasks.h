@@ -117,23 +117,19 @@ struct OutputTask {
   LayerCache cache;
 };
 
-/// True where a matrix has about a tile for every multiprocessor, or more. Then every kernel of a decoding step has a block
-/// on each, if need be one that only waits: else the next kernel's blocks would find two places on one multiprocessor and
-/// none on another, and a forward waits for the slowest.
-constexpr bool FillsDevice(int tiles, int processors) { return tiles * 10 >= processors * 9; }
-
 struct LinearTask {
   PackedMatrix matrix;
-  // One token may come as it is; otherwise `prepared` holds the input.
-  PrepareTask input;
-  bool fused;            // the kernel prepares `input` by itself (one token only)
+  PrepareTask input;     // where it comes from; for all but LaunchTokenLinear input.out holds it already
   OutputTask out;
   Staging staging;
   int tokens;
 };
-/// For 1 to 8 tokens, where FitsDecodeLinear: long rows for many tokens exceed the shared memory of a block.
-bool FitsDecodeLinear(const LinearTask& task, const Launch& launch);
-void LaunchDecodeLinear(const LinearTask& task, const Launch& launch);
+/// One token, which it prepares by itself, where FitsTokenLinear: rows may be too long for the shared memory of a block.
+bool FitsTokenLinear(const PackedMatrix& matrix, const Launch& launch);
+void LaunchTokenLinear(const LinearTask& task, const Launch& launch);
+/// 1 to 8 tokens that are prepared, where FitsBatchLinear.
+bool FitsBatchLinear(const PackedMatrix& matrix, const Launch& launch);
+void LaunchBatchLinear(const LinearTask& task, const Launch& launch);
 /// Any number of tokens. `partial`: room for slices * tokens * (tiles * 16) floats, or null: then one block adds all slices.
 void LaunchPromptLinear(const LinearTask& task, float* partial, const Launch& launch);
 
@@ -183,7 +179,6 @@ struct AttendTask {
   int splits;              // blocks along the context, for the longest sequence
   float* partial;          // [token of a launch][kv_head][split][query head of it][cache.dim + 2]
   uint32_t* arrived;       // [token of a launch][kv_head], zero between launches
-  int tiles_around;        // of the smallest matrix of the layer: FillsDevice
   int first_token;         // of the launch
 };
 /// Tokens that one launch takes; more are several launches, for which `partial` and `arrived` have room once.

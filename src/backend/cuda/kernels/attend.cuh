@@ -125,7 +125,9 @@ __device__ __forceinline__ void FindPages(const __half* (&page)[2], const LayerC
 }
 
 /// 2^(from - to), exact for whole numbers: by which what was scaled by `from` counts beside what is scaled by `to`.
-__device__ __forceinline__ float Rescale(float from, float to) { return from <= kNone ? 0.0f : exp2f(from - to); }
+__device__ __forceinline__ float Rescale(float from, float to) {
+  return __int_as_float(max(__float2int_rn(from - to) + 127, 0) << 23);  // what is below the least normal number counts as nothing
+}
 
 /// Rows of queries to shared memory as two halves; `query` gives two numbers of a row, zeros where there is no row.
 template <int kDim, int kRows, typename Query>

@@ -25,6 +25,18 @@ __device__ __forceinline__ void StoreValue(__half* place, int position, int dim,
   place[16 * dim + i * 16 + position % 16] = __float2half_rn(value);
 }
 
+/// What a kernel may know of the output before it runs, so that it has code for nothing else.
+enum class OutputClass { kAny, kRows, kQkv, kGateUp };  // kRows: kStore, kResidual
+template <OutputClass kClass>
+__device__ __forceinline__ Output KindOf(const OutputTask& out) {
+  if (kClass == OutputClass::kQkv) return Output::kQkv;
+  if (kClass == OutputClass::kGateUp) return Output::kGateUp;
+  if (kClass == OutputClass::kRows) return out.kind == Output::kResidual ? Output::kResidual : Output::kStore;
+  return out.kind;
+}
+/// The first row of a pair; the second is eight further.
+__device__ __forceinline__ int FirstRow(int pair) { return pair / 8 * kTileRows + pair % 8; }
+
 /// What finishing a pair of rows needs besides their sums, and is on the device before the forward begins, so that it can
 /// be loaded while earlier kernels run.
 struct FinishInput {
@@ -35,11 +47,11 @@ struct FinishInput {
   bool skip = false;
 };
 
-__device__ __forceinline__ FinishInput LoadFinish(const OutputTask& out, const Staging& staging, int tile, int g, int token) {
+template <OutputClass kClass = OutputClass::kAny>
+__device__ __forceinline__ FinishInput LoadFinish(const OutputTask& out, const Staging& staging, int pair, int token) {
   FinishInput in;
-  const int pair = tile * 8 + g;
   if (out.bias != nullptr) in.bias = out.bias[pair];
-  if (out.kind != Output::kQkv) return in;
+  if (KindOf<kClass>(out) != Output::kQkv) return in;
   const int half = out.head_dim / 2, local = pair / half;
   in.i = pair - local * half;
   in.head = out.first_head + local;
@@ -56,11 +68,13 @@ __device__ __forceinline__ FinishInput LoadFinish(const OutputTask& out, const S
 }
 
 /// What earlier kernels of this forward have left: for kResidual y, for kUp the gate. Only after WaitForPrevious.
-__device__ __forceinline__ float2 LoadOld(const OutputTask& out, int tile, int g, int token) {
+template <OutputClass kClass = OutputClass::kAny>
+__device__ __forceinline__ float2 LoadOld(const OutputTask& out, int pair, int token) {
   float2 old = {0, 0};
-  const float* from = out.kind == Output::kResidual ? out.y : out.kind == Output::kUp ? out.other : nullptr;
+  const Output kind = KindOf<kClass>(out);
+  const float* from = kind == Output::kResidual ? out.y : kind == Output::kUp ? out.other : nullptr;
   if (from == nullptr) return old;
-  const int row = tile * kTileRows + g;
+  const int row = FirstRow(pair);
   from += token * out.stride + row;
   if (row < out.rows) old.x = __ldcg(from);
   if (row + 8 < out.rows) old.y = __ldcg(from + 8);
@@ -93,23 +107,23 @@ __device__ __forceinline__ void FinishQkv(const FinishInput& in, const OutputTas
   }
 }
 
-/// a and b: the sums of slots g and g + 8 of `tile` for `token`.
-__device__ __forceinline__ void Finish(const FinishInput& in, float2 old, const OutputTask& out, int tile, int g, int token, float a,
-                                       float b) {
+/// a and b: the sums of the rows of `pair` for `token`.
+template <OutputClass kClass = OutputClass::kAny>
+__device__ __forceinline__ void Finish(const FinishInput& in, float2 old, const OutputTask& out, int pair, int token, float a, float b) {
+  const Output kind = KindOf<kClass>(out);
   a += in.bias.x;
   b += in.bias.y;
-  if (out.kind == Output::kQkv) return FinishQkv(in, out, token, a, b);
+  if (kind == Output::kQkv) return FinishQkv(in, out, token, a, b);
   float* y = out.y + token * out.stride;
-  if (out.kind == Output::kGateUp) {
-    const int channel = tile * 8 + g;
-    if (channel < out.rows) y[channel] = Activate(out.relu2, a) * b;
+  if (kind == Output::kGateUp) {
+    if (pair < out.rows) y[pair] = Activate(out.relu2, a) * b;
     return;
   }
-  const int row = tile * kTileRows + g;
-  if (out.kind == Output::kResidual) {
+  const int row = FirstRow(pair);
+  if (kind == Output::kResidual) {
     a += old.x;
     b += old.y;
-  } else if (out.kind == Output::kUp) {
+  } else if (kind == Output::kUp) {
     a *= Activate(out.relu2, old.x);
     b *= Activate(out.relu2, old.y);
   }
@@ -118,9 +132,8 @@ __device__ __forceinline__ void Finish(const FinishInput& in, float2 old, const 
 }
 
 /// All of it at once.
-__device__ __forceinline__ void Finish(const OutputTask& out, const Staging& staging, int tile, int g, int token, float a,
-                                       float b) {
-  Finish(LoadFinish(out, staging, tile, g, token), LoadOld(out, tile, g, token), out, tile, g, token, a, b);
+__device__ __forceinline__ void Finish(const OutputTask& out, const Staging& staging, int pair, int token, float a, float b) {
+  Finish(LoadFinish(out, staging, pair, token), LoadOld(out, pair, token), out, pair, token, a, b);
 }
 
 }  // namespace edgellm::cuda

@@ -14,11 +14,10 @@ namespace edgellm::cuda {
 
 inline constexpr int kPrepareThreads = 512, kPrepareWarps = kPrepareThreads / 32;
 inline constexpr int kSegment = 128;
-/// Segments of a long row that a warp works on at once, so that their latencies overlap.
-inline constexpr int kMostAtOnce = 2;
 inline constexpr float kSmallest = 1e-30f;
 
-/// The lane's values of kCount segments of its warp, from the one with number `first` on.
+/// The lane's values of kCount segments of its warp, from the one with number `first` on. kCount: how many are under way at
+/// once; 1 where rows have no more than kSliceK values. It changes no result.
 template <int kCount>
 struct Segments {
   float4 v[kCount];
@@ -106,170 +105,142 @@ __device__ __forceinline__ int SumOfCodes(uint32_t word, int lanes) {
   return sum;
 }
 
-/// Quantises segments in groups of 32, 64 or 128.
+/// Quantises segments in groups of 32, 64 or 128; with sums of codes where `sums`.
 template <int kCount>
-__device__ __forceinline__ void QuantiseSegments(const PrepareTask& task, const Segments<kCount>& s, int first, int segments,
+__device__ __forceinline__ void QuantiseSegments(const Segments<kCount>& s, int group, bool sums, int first, int segments,
                                                  const PreparedRow& to) {
-  const int lane = threadIdx.x % 32, lanes = task.group / 4, shift = 31 - __clz(lanes);  // 8, 16 or 32 lanes share a group
+  const int lane = threadIdx.x % 32, lanes = group / 4, shift = 31 - __clz(lanes);  // 8, 16 or 32 lanes share a group
   float largest[kCount];
 #pragma unroll
-  for (int j = 0; j < kCount; ++j) largest[j] = LargestOf(s.v[j]);
-  if (lanes == 32) {
-#pragma unroll
-    for (int j = 0; j < kCount; ++j) largest[j] = LargestOfWarp(largest[j]);
-  } else {
-    for (int offset = lanes / 2; offset > 0; offset /= 2) {
-#pragma unroll
-      for (int j = 0; j < kCount; ++j) largest[j] = fmaxf(largest[j], __shfl_xor_sync(~0u, largest[j], offset));
+  for (int j = 0; j < kCount; ++j) {
+    largest[j] = LargestOf(s.v[j]);
+    if (lanes == 32) {
+      largest[j] = LargestOfWarp(largest[j]);
+    } else {
+      for (int offset = lanes / 2; offset > 0; offset /= 2) largest[j] = fmaxf(largest[j], __shfl_xor_sync(~0u, largest[j], offset));
     }
   }
 #pragma unroll
   for (int j = 0; j < kCount; ++j) {
     const int segment = SegmentOf(first + j);
-    if (segment >= segments) return;
+    if (segment >= segments) continue;
     const uint32_t word = CodesOf(s.v[j], largest[j]);
     StoreCodes(to, segment, word);
-    const int group = segment * 32 + lane >> shift;
+    const int of_row = segment * 32 + lane >> shift;
     const bool leads = (lane & lanes - 1) == 0;
-    if (leads) to.scales[group * to.step] = ScaleOf(largest[j]);
-    if (task.sums) {
+    if (leads) to.scales[of_row * to.step] = ScaleOf(largest[j]);
+    if (sums) {
       const int sum = SumOfCodes(word, lanes);
-      if (leads) to.sums[group * to.step] = sum;
+      if (leads) to.sums[of_row * to.step] = sum;
     }
   }
 }
 
-/// Scratch of a block: a sum of squares for every segment of rows up to 32,768 values, read by fours; a maximum a warp.
-inline constexpr int kMostSegments = 256;
+/// Scratch of a block: what each thread has of a row's sum of squares, and a maximum a warp.
 struct PrepareScratch {
-  alignas(16) float squares[kMostSegments];
+  alignas(16) float squares[kPrepareThreads];
   float largest[kPrepareWarps];
 };
 
-/// 1/rms of a row whose segments' squares are in the scratch. Added along one fixed tree.
+/// 1 / sqrt(x), to the last bit or next to it; the same wherever it is asked for.
+__device__ __forceinline__ float InverseRoot(float x) {
+  float r;
+  asm("rsqrt.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x));
+  return fmaf(fmaf(-x * r, r, 1.0f), 0.5f * r, r);
+}
+
+/// 1/rms of a row whose squares are in the scratch, along one fixed tree. By a whole warp; every lane has it.
 __device__ __forceinline__ float InverseRms(const PrepareScratch& scratch, int cols, float epsilon) {
-  float4 sum = {0, 0, 0, 0};
-  for (int i = 0; i * kSegment < cols; i += 4) {
-    const float4 v = *reinterpret_cast<const float4*>(scratch.squares + i);
-    sum = {sum.x + v.x, sum.y + v.y, sum.z + v.z, sum.w + v.w};
+  float sum = 0;
+#pragma unroll
+  for (int i = 0; i < kPrepareThreads / 128; ++i) {
+    const float4 v = *reinterpret_cast<const float4*>(scratch.squares + i * 128 + threadIdx.x % 32 * 4);
+    sum += (v.x + v.y) + (v.z + v.w);
   }
-  return 1.0f / sqrtf(((sum.x + sum.y) + (sum.z + sum.w)) / static_cast<float>(cols) + epsilon);
-}
-
-/// Squares of segments to the scratch; zeros up to a whole four.
-template <int kCount>
-__device__ __forceinline__ void StoreSquares(const Segments<kCount>& s, int first, int segments, PrepareScratch& scratch) {
-  float sums[kCount];
-#pragma unroll
-  for (int j = 0; j < kCount; ++j) sums[j] = SquaresOf(s.v[j]);
-#pragma unroll
-  for (int offset = 16; offset > 0; offset /= 2) {
-#pragma unroll
-    for (int j = 0; j < kCount; ++j) sums[j] += __shfl_xor_sync(~0u, sums[j], offset);
-  }
-#pragma unroll
-  for (int j = 0; j < kCount; ++j) {
-    const int segment = SegmentOf(first + j);
-    if (threadIdx.x % 32 == 0 && segment < (segments + 3) / 4 * 4) scratch.squares[segment] = sums[j];
-  }
-}
-
-template <int kCount>
-__device__ __forceinline__ Segments<kCount> Weighted(const Segments<kCount>& s, const Segments<kCount>& norm) {
-  Segments<kCount> out;
-#pragma unroll
-  for (int j = 0; j < kCount; ++j) out.v[j] = Times(s.v[j], norm.v[j]);
-  return out;
+  return InverseRoot(Divide(SumOver(sum), static_cast<float>(cols)) + epsilon);
 }
 
 /// Norm weights that are constant, and so can be loaded before the kernels before this one have ended.
-inline constexpr int kEarlyNorm = 2;
-using EarlyNorm = Segments<kEarlyNorm>;
-__device__ __forceinline__ EarlyNorm LoadNorm(const PrepareTask& task) {
-  return task.norm != nullptr ? LoadSegments<kEarlyNorm>(task.norm, task.cols, 0) : EarlyNorm{};
+template <int kCount>
+__device__ __forceinline__ Segments<kCount> LoadNorm(const PrepareTask& task) {
+  return task.norm != nullptr ? LoadSegments<kCount>(task.norm, task.cols, 0) : Segments<kCount>{};
 }
 
-/// Quantises segments whose values are there.
-template <int kCount>
-__device__ __forceinline__ void PrepareLoaded(const PrepareTask& task, const Segments<kCount>& x, const Segments<kCount>& norm, int first,
-                                              int segments, const PreparedRow& to, PrepareScratch& scratch) {
-  if (task.norm == nullptr) return QuantiseSegments(task, x, first, segments, to);
-  StoreSquares(x, first, segments, scratch);
-  QuantiseSegments(task, Weighted(x, norm), first, segments, to);
+/// Calls visit(segments, their norm weights, number of the first) for all of the warp's segments of a row, the first of
+/// which may be there already. Without a norm the weights are not to be used.
+template <int kCount, typename Visit>
+__device__ __forceinline__ void VisitSegments(const PrepareTask& task, const Segments<kCount>& norm, const float* x, int segments,
+                                              const Segments<kCount>* there, Visit visit) {
+  visit(there != nullptr ? *there : LoadSegments<kCount>(x, task.cols, 0), norm, 0);
+  if constexpr (kCount > 1) {
+#pragma unroll 1
+    for (int first = kCount; first * kPrepareWarps < segments; first += kCount) {
+      const Segments<kCount> s = LoadSegments<kCount>(x, task.cols, first);
+      visit(s, task.norm != nullptr ? LoadSegments<kCount>(task.norm, task.cols, first) : norm, first);
+    }
+  }
 }
 
 /// A row whose values share one scale: it is normalised before its maximum is looked for, with barriers between. The first
-/// kMostAtOnce segments of a warp are kept, the rest is read again.
-__device__ __forceinline__ void PrepareWholeRow(const PrepareTask& task, const EarlyNorm& norm, const float* x, int segments,
+/// segments of a warp are kept, the rest is read again.
+template <int kCount>
+__device__ __forceinline__ void PrepareWholeRow(const PrepareTask& task, const Segments<kCount>& norm, const float* x, int segments,
                                                 const PreparedRow& to, PrepareScratch& scratch) {
-  static_assert(kMostAtOnce == kEarlyNorm);
-  Segments<kMostAtOnce> kept = LoadSegments<kMostAtOnce>(x, task.cols, 0);
-  float inverse = 1.0f;
+  using Values = Segments<kCount>;
+  const Values kept = LoadSegments<kCount>(x, task.cols, 0);
+  float inverse = 1.0f, largest = 0;
   if (task.norm != nullptr) {
-    StoreSquares(kept, 0, segments, scratch);
-    for (int first = kMostAtOnce; first * kPrepareWarps < segments; first += kMostAtOnce) {
-      StoreSquares(LoadSegments<kMostAtOnce>(x, task.cols, first), first, segments, scratch);
-    }
+    float square = 0;
+    VisitSegments<kCount>(task, norm, x, segments, &kept, [&](const Values& s, const Values&, int) {
+#pragma unroll
+      for (int j = 0; j < kCount; ++j) square += SquaresOf(s.v[j]);
+    });
+    scratch.squares[threadIdx.x] = square;
     __syncthreads();
     inverse = InverseRms(scratch, task.cols, task.epsilon);
   }
-  const auto normed = [&](const Segments<kMostAtOnce>& s, const Segments<kMostAtOnce>& weights) {
-    Segments<kMostAtOnce> out;
+  const auto normed = [&](float4 v, float4 weight) { return task.norm != nullptr ? Times(Times(v, inverse), weight) : v; };
+  VisitSegments<kCount>(task, norm, x, segments, &kept, [&](const Values& s, const Values& weights, int) {
 #pragma unroll
-    for (int j = 0; j < kMostAtOnce; ++j) out.v[j] = Times(Times(s.v[j], inverse), weights.v[j]);
-    return out;
-  };
-  const auto later = [&](int first) {
-    const Segments<kMostAtOnce> s = LoadSegments<kMostAtOnce>(x, task.cols, first);
-    return task.norm != nullptr ? normed(s, LoadSegments<kMostAtOnce>(task.norm, task.cols, first)) : s;
-  };
-  if (task.norm != nullptr) kept = normed(kept, norm);
-  float largest = 0;
-  const auto look = [&](const Segments<kMostAtOnce>& s) {
-#pragma unroll
-    for (int j = 0; j < kMostAtOnce; ++j) largest = fmaxf(largest, LargestOf(s.v[j]));
-  };
-  look(kept);
-  for (int first = kMostAtOnce; first * kPrepareWarps < segments; first += kMostAtOnce) look(later(first));
+    for (int j = 0; j < kCount; ++j) largest = fmaxf(largest, LargestOf(normed(s.v[j], weights.v[j])));
+  });
   largest = LargestOfWarp(largest);
   if (threadIdx.x % 32 == 0) scratch.largest[threadIdx.x / 32] = largest;
   __syncthreads();
   largest = fmaxf(task.floor, LargestOfWarp(scratch.largest[threadIdx.x % kPrepareWarps]));
   if (threadIdx.x == 0) to.scales[0] = ScaleOf(largest);
-  const auto store = [&](const Segments<kMostAtOnce>& s, int first) {
+  VisitSegments<kCount>(task, norm, x, segments, &kept, [&](const Values& s, const Values& weights, int first) {
 #pragma unroll
-    for (int j = 0; j < kMostAtOnce; ++j) {
-      if (SegmentOf(first + j) < segments) StoreCodes(to, SegmentOf(first + j), CodesOf(s.v[j], largest));
+    for (int j = 0; j < kCount; ++j) {
+      if (SegmentOf(first + j) < segments) StoreCodes(to, SegmentOf(first + j), CodesOf(normed(s.v[j], weights.v[j]), largest));
     }
-  };
-  store(kept, 0);
-  for (int first = kMostAtOnce; first * kPrepareWarps < segments; first += kMostAtOnce) store(later(first), first);
+  });
 }
 
-/// Prepares one row of `segments` segments, zeros past its end. Ends without a barrier; after one, ResultFactor says what
-/// the layer's results must be multiplied by. kWholeRow: all values share a scale (task.group is 0).
-template <bool kWholeRow>
-__device__ __forceinline__ void PrepareRow(const PrepareTask& task, const EarlyNorm& norm, const float* x, int segments,
-                                           const PreparedRow& to, PrepareScratch& scratch) {
-  if constexpr (kWholeRow) return PrepareWholeRow(task, norm, x, segments, to, scratch);
-  if (segments <= kPrepareWarps) {
-    return PrepareLoaded<1>(task, LoadSegments<1>(x, task.cols, 0), {norm.v[0]}, 0, segments, to, scratch);
-  }
-  if (segments <= 2 * kPrepareWarps) {
-    return PrepareLoaded<2>(task, LoadSegments<2>(x, task.cols, 0), norm, 0, segments, to, scratch);
-  }
-  Segments<2> next = LoadSegments<2>(x, task.cols, 0);
-  for (int first = 0; first * kPrepareWarps < segments; first += 2) {
-    const Segments<2> here = next;
-    next = LoadSegments<2>(x, task.cols, first + 2);
-    Segments<2> weights = norm;
-    if (first > 0 && task.norm != nullptr) weights = LoadSegments<2>(task.norm, task.cols, first);
-    PrepareLoaded<2>(task, here, weights, first, segments, to, scratch);
-  }
+/// Prepares one row of `segments` segments, zeros past its end. `group`: values that share a scale, 0 for the whole row.
+/// Ends without a barrier; after one, ResultFactor says what the layer's results must be multiplied by.
+template <int kCount>
+__device__ __forceinline__ void PrepareRow(const PrepareTask& task, int group, bool sums, const Segments<kCount>& norm, const float* x,
+                                           int segments, const PreparedRow& to, PrepareScratch& scratch) {
+  if (group == 0) return PrepareWholeRow<kCount>(task, norm, x, segments, to, scratch);
+  float square = 0;
+  VisitSegments<kCount>(task, norm, x, segments, nullptr, [&](Segments<kCount> s, const Segments<kCount>& weights, int first) {
+    if (task.norm != nullptr) {
+#pragma unroll
+      for (int j = 0; j < kCount; ++j) {
+        square += SquaresOf(s.v[j]);
+        s.v[j] = Times(s.v[j], weights.v[j]);
+      }
+    }
+    QuantiseSegments(s, group, sums, first, segments, to);
+  });
+  if (task.norm != nullptr) scratch.squares[threadIdx.x] = square;
 }
 
-__device__ __forceinline__ float ResultFactor(const PrepareTask& task, const PrepareScratch& scratch) {
-  return task.norm != nullptr && task.group != 0 ? InverseRms(scratch, task.cols, task.epsilon) : 1.0f;
+/// By a whole warp.
+__device__ __forceinline__ bool HasResultFactor(const PrepareTask& task, int group) { return task.norm != nullptr && group != 0; }
+__device__ __forceinline__ float ResultFactor(const PrepareTask& task, int group, const PrepareScratch& scratch) {
+  return HasResultFactor(task, group) ? InverseRms(scratch, task.cols, task.epsilon) : 1.0f;
 }
 
 }  // namespace edgellm::cuda

@@ -1,6 +1,6 @@
 // y = W x for batches and prompts: blocks of 128 rows times 16 to 128 tokens. Packed weights and prepared activations go
 // through a ring of stages of 128 k in shared memory; weights are unpacked on the way to the matrix units. Sums of a
-// group are exact integers, groups are added in order: the same bits as kernels/decode_linear.cuh.
+// group are exact integers, groups are added in order: the same bits as kernels/token_linear.cuh.
 #pragma once
 
 #include "backend/cuda/kernels/codes.cuh"
@@ -10,7 +10,7 @@ namespace edgellm::cuda {
 
 inline constexpr int kPromptThreads = 256, kPromptWarps = kPromptThreads / 32;
 inline constexpr int kBlockTiles = 8;  // 128 rows
-inline constexpr int kStageK = 128, kStageBlocks = kStageK / kBlockK;
+inline constexpr int kStageBlocks = kStageK / kBlockK;
 
 /// What one warp computes: tiles x panels, kWarpsAcross warps beside one another along the tokens.
 template <int kTilesOfWarp, int kPanelsOfWarp>
@@ -48,23 +48,23 @@ struct PromptShape {
 template <Codes kCodes, typename Form, bool kZeros>
 __device__ __forceinline__ void FetchWeights(const PackedMatrix& m, int tile0, int stage, uint8_t* to) {
   using S = Stage<kCodes, Form, kZeros>;
-  constexpr int kUnits = S::kTileBytes / 16;
-  const int first_chunk = stage * (kStageK / ChunkK(kCodes));
-  const int units = min(kUnits, (m.chunks - first_chunk) * (kChunkBytes / 16));
-  for (int i = threadIdx.x; i < kBlockTiles * kUnits; i += kPromptThreads) {
-    const int tile = i / kUnits, unit = i % kUnits;
-    if (tile0 + tile >= m.tiles || unit >= units) continue;
-    const size_t chunk = static_cast<size_t>(tile0 + tile) * m.chunks + first_chunk;
-    CopyAsync16(to + tile * S::kTileBytes + unit * 16, m.data + chunk * kChunkBytes + unit * 16);
+  constexpr int kPairs = kBlockTiles * 8, kChunks = kStageK / ChunkK(kCodes), kUnits = kChunks * kPairChunkBytes / 16;  // of a pair
+  const int pairs = m.pairs() - tile0 * 8;
+  const uint8_t* codes = m.data + static_cast<size_t>(tile0) * 8 * m.pair_bytes() + stage * kUnits * 16;
+  for (int i = threadIdx.x; i < kPairs * kUnits; i += kPromptThreads) {
+    const int pair = i / kUnits, unit = i % kUnits;
+    if (pair >= pairs) continue;
+    // In the stage a tile's chunks lie one behind the other, lane after lane.
+    CopyAsync16(to + pair / 8 * S::kTileBytes + unit / 4 * kChunkBytes + pair % 8 * kPairChunkBytes + unit % 4 * 16,
+                codes + static_cast<size_t>(pair) * m.pair_bytes() + unit * 16);
   }
   if constexpr (kCodes != Codes::kTernary) {
-    const int groups = kStageK / m.group, strip = stage / kStripStages<kCodes>, bytes = groups * 4;
-    for (int i = threadIdx.x; i < kBlockTiles * 8; i += kPromptThreads) {
-      const int tile = i / 8, g = i % 8;
-      if (tile0 + tile >= m.tiles) continue;
-      const size_t at = ((static_cast<size_t>(tile0 + tile) * m.strips() + strip) * 8 + g) * kStripStages<kCodes> + stage % kStripStages<kCodes>;
-      CopyAsync(to + S::kScales + tile * S::kScaleBytes + g * 16, m.scales + at * bytes, bytes);
-      if (kZeros) CopyAsync(to + S::kZeroPoints + tile * S::kScaleBytes + g * 16, m.zeros + at * bytes, bytes);
+    const int groups = kStageK / m.group, bytes = groups * 4;
+    const size_t first = m.scale_index(tile0 * 8, stage * groups) * 2, step = static_cast<size_t>(m.pair_scale_bytes());
+    for (int pair = threadIdx.x; pair < min(kPairs, pairs); pair += kPromptThreads) {
+      uint8_t* place = to + S::kScales + pair / 8 * S::kScaleBytes + pair % 8 * 16;
+      CopyAsync(place, m.scales + first + pair * step, bytes);
+      if (kZeros) CopyAsync(place + (S::kZeroPoints - S::kScales), m.zeros + first + pair * step, bytes);
     }
   }
 }
@@ -228,7 +228,7 @@ __device__ __forceinline__ void EndTernaryGroup(PromptSums<Form, true>& sums, co
 #pragma unroll
   for (int i = 0; i < Form::kTiles; ++i) {
     float2 w = {0, 0};
-    if (tile + i < m.tiles) w = *reinterpret_cast<const float2*>(reinterpret_cast<const float*>(m.scales) + m.scale_index(tile + i, group, g));
+    if (tile + i < m.tiles) w = *reinterpret_cast<const float2*>(reinterpret_cast<const float*>(m.scales) + m.scale_index((tile + i) * 8 + g, group));
 #pragma unroll
     for (int j = 0; j < Form::kPanels; ++j) {
       const float2 x = *reinterpret_cast<const float2*>(in.scales + (panel + j) * kPanelTokens + 2 * t);
@@ -340,7 +340,7 @@ __global__ void __launch_bounds__(kPromptThreads) PromptLinear(const __grid_cons
           to[0] = a;
           to[8] = b;
         } else {
-          Finish(task.out, task.staging, my_tile, g, token, a * factor, b * factor);
+          Finish(task.out, task.staging, my_tile * 8 + g, token, a * factor, b * factor);
         }
       }
     }
@@ -361,7 +361,7 @@ __global__ void AddSlices(const __grid_constant__ LinearTask task, const float* 
     b += from[8];
   }
   const float factor = task.input.out.factors[token];
-  Finish(task.out, task.staging, tile, g, token, a * factor, b * factor);
+  Finish(task.out, task.staging, tile * 8 + g, token, a * factor, b * factor);
 }
 
 }  // namespace edgellm::cuda

@@ -137,6 +137,12 @@ __device__ __forceinline__ void ExpectBytes(uint64_t* barrier, uint32_t bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(SharedAddress(barrier)), "r"(bytes) : "memory");
 #endif
 }
+/// By one thread: what it wrote before can be seen by whoever waits.
+__device__ __forceinline__ void ArriveAtBarrier(uint64_t* barrier) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("mbarrier.arrive.release.cta.shared::cta.b64 _, [%0];" ::"r"(SharedAddress(barrier)) : "memory");
+#endif
+}
 /// Copies bytes (a multiple of 16) that are read once.
 __device__ __forceinline__ void CopyBulk(void* to, const void* from, uint32_t bytes, uint64_t* barrier, const StreamPolicy& stream) {
 #if __CUDA_ARCH__ >= 900
