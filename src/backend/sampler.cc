@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <cmath>
 #include <functional>
 #include <limits>
 
@@ -12,14 +11,6 @@
 
 namespace edgellm {
 namespace {
-
-/// log(sum(exp(logits))), summed in the order of ids.
-double LogSumExp(std::span<const float> logits) {
-  const double highest = *std::max_element(logits.begin(), logits.end());
-  double sum = 0;
-  for (float logit : logits) sum += std::exp(static_cast<double>(logit) - highest);
-  return highest + std::log(sum);
-}
 
 float Highest(std::span<const float> logits) {
   constexpr size_t kLanes = 16;  // independent maxima, so that the loop is done by vectors
@@ -41,8 +32,14 @@ int32_t LikeliestOf(std::span<const float> logits) {
   return found == logits.end() ? 0 : static_cast<int32_t>(found - logits.begin());
 }
 
-bool HasPenalties(const SamplingParameters& p) {
-  return p.repetition_penalty != 1.0f || p.presence_penalty != 0.0f || p.frequency_penalty != 0.0f;
+/// The weights of all logits, as far as each is at least `least`.
+uint64_t TotalWeight(std::span<const float> logits, float highest, float scale, uint64_t least) {
+  uint64_t total = 0;
+  for (const float logit : logits) {
+    const uint64_t weight = WeightOf(logit, highest, scale);
+    total += weight >= least ? weight : 0;
+  }
+  return total;
 }
 
 }  // namespace
@@ -52,26 +49,10 @@ Sampler::Sampler(int vocab)
       candidates_(static_cast<size_t>(vocab)),
       maxima_(static_cast<size_t>(vocab) / kBlock + 1),
       weights_(static_cast<size_t>(vocab)),
-      counts_(static_cast<size_t>(vocab)) {}
+      adjustments_(vocab) {}
 
 bool Sampler::Before(const Candidate& a, const Candidate& b) {
   return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
-}
-
-void Sampler::ApplyPenalties(std::span<float> logits, const SamplingRow& row) {
-  const SamplingParameters& p = *row.parameters;
-  if (HasPenalties(p)) {
-    for (int32_t token : row.recent) ++counts_[static_cast<size_t>(token)];
-    for (int32_t token : row.recent) {
-      int32_t& count = counts_[static_cast<size_t>(token)];
-      if (count == 0) continue;  // done at its first occurrence
-      float& logit = logits[static_cast<size_t>(token)];
-      logit = logit > 0 ? logit / p.repetition_penalty : logit * p.repetition_penalty;
-      logit -= p.presence_penalty + p.frequency_penalty * static_cast<float>(count);
-      count = 0;
-    }
-  }
-  for (const TokenBias& bias : row.bias) logits[static_cast<size_t>(bias.token)] += bias.bias;
 }
 
 size_t Sampler::TakeCandidates(std::span<const float> logits, size_t limit) {
@@ -90,7 +71,7 @@ size_t Sampler::TakeCandidates(std::span<const float> logits, size_t limit) {
   size_t count = 0;
   for (size_t i = 0; i < logits.size(); ++i) {
     candidates_[count] = {logits[i], static_cast<int32_t>(i)};
-    count += logits[i] < threshold ? 0 : 1;
+    count += logits[i] >= threshold ? 1 : 0;  // not where it is not a number
   }
   return count;
 }
@@ -105,68 +86,60 @@ int32_t Sampler::Draw(std::span<const float> logits, const SamplingRow& row) {
   const size_t count = TakeCandidates(logits, limit);
   if (count == 0) return -1;
   limit = std::min(limit, count);
-  auto end = candidates_.begin() + static_cast<std::ptrdiff_t>(count);
+  const auto end = candidates_.begin() + static_cast<std::ptrdiff_t>(count);
   std::make_heap(candidates_.begin(), end, later);
-  const double highest = candidates_.front().logit;
-  const double temperature = p.temperature;
-  const auto weight_of = [&](float logit) { return std::exp((static_cast<double>(logit) - highest) / temperature); };
+  const float highest = candidates_.front().logit, scale = WeightScale(p.temperature);
+  const uint64_t least = LeastWeight(p.min_p);
 
-  double total = 0;  // of what top-k leaves
-  if (no_top_k) {
-    for (float logit : logits) total += weight_of(logit);
-  }
-  size_t kept = 0;
-  double cumulative = 0;
-  const double wanted = p.top_p < 1.0f ? static_cast<double>(p.top_p) : 2.0;
-  const double uniform = PhiloxUniform(row.parameters->seed, row.draw);
-  const bool whole_distribution = no_top_k && p.top_p >= 1.0f && p.min_p <= 0.0f;
-  if (!no_top_k) {
-    // top-k: the sum must be known before top-p can look at shares.
-    for (auto last = end; kept < limit; ++kept, --last) {
+  auto last = end;  // what has been popped lies behind it, the first one last
+  size_t popped = 0;
+  const auto weight_at = [&](size_t place) {
+    for (; popped <= place; ++popped, --last) {
       std::pop_heap(candidates_.begin(), last, later);
-      weights_[kept] = weight_of((last - 1)->logit);
-      total += weights_[kept];
+      weights_[popped] = WeightOf((last - 1)->logit, highest, scale);
     }
-    size_t nucleus = 0;
-    while (nucleus < kept && (nucleus == 0 || cumulative < wanted * total)) cumulative += weights_[nucleus++];
-    kept = nucleus;
+    return weights_[place];
+  };
+  const bool whole_distribution = no_top_k && p.top_p >= 1.0f;
+  uint64_t remaining = 0;
+  if (whole_distribution) {
+    remaining = TotalWeight(logits, highest, scale, least);
   } else {
-    for (auto last = end; kept < limit && (kept == 0 || cumulative < wanted * total); ++kept, --last) {
-      if (whole_distribution && kept > 0 && cumulative > uniform * total) break;  // the draw falls before this one
-      std::pop_heap(candidates_.begin(), last, later);
-      weights_[kept] = weight_of((last - 1)->logit);
-      if (weights_[kept] < static_cast<double>(p.min_p)) break;  // the first one's weight is 1
-      cumulative += weights_[kept];
+    uint64_t total = 0;  // of what top-k leaves: it must be known before top-p can look at shares
+    if (no_top_k) total = TotalWeight(logits, highest, scale, 0);
+    for (size_t i = 0; !no_top_k && i < limit; ++i) total += weight_at(i);
+    const uint64_t wanted = WantedWeight(p.top_p, total);
+    uint64_t cumulative = 0;
+    for (size_t i = 0; i < limit && cumulative < wanted; ++i) {
+      const uint64_t weight = weight_at(i);
+      cumulative += weight;
+      remaining += weight >= least ? weight : 0;
     }
   }
-  while (kept > 1 && weights_[kept - 1] < static_cast<double>(p.min_p)) --kept;
-
-  double remaining = total;
-  if (!whole_distribution) {
-    remaining = 0;
-    for (size_t i = 0; i < kept; ++i) remaining += weights_[i];
+  const uint64_t drawn = DrawnWeight(PhiloxUniform(p.seed, row.draw), remaining);
+  uint64_t passed = 0;
+  for (size_t i = 0;; ++i) {
+    const uint64_t weight = weight_at(i);
+    passed += weight >= least ? weight : 0;
+    if (passed > drawn) return (end - 1 - static_cast<std::ptrdiff_t>(i))->token;
   }
-  const double target = uniform * remaining;
-  double passed = 0;
-  size_t chosen = 0;
-  for (; chosen + 1 < kept; ++chosen) {
-    passed += weights_[chosen];
-    if (passed > target) break;
-  }
-  return (end - 1 - static_cast<std::ptrdiff_t>(chosen))->token;  // popped candidates lie at the end, first one last
 }
 
 void Sampler::Report(std::span<const float> logits, const SamplingParameters& parameters, SampledToken* sampled) {
   const size_t asked = static_cast<size_t>(std::clamp(parameters.likeliest, 0, kMostLikeliest));
   if (!parameters.log_probability && asked == 0) return;
-  const double all = LogSumExp(logits);
-  const auto of = [&](double logit) { return static_cast<float>(logit - all); };
-  if (parameters.log_probability) sampled->log_probability = of(logits[static_cast<size_t>(sampled->token)]);
+  const float highest = Highest(logits);
+  const uint64_t sum = TotalWeight(logits, highest, WeightScale(1.0f), 0);
+  if (parameters.log_probability) {
+    sampled->log_probability = LogProbability(logits[static_cast<size_t>(sampled->token)], highest, sum);
+  }
   if (asked == 0) return;
-  const size_t count = std::min(asked, logits.size());
-  const auto end = candidates_.begin() + static_cast<std::ptrdiff_t>(TakeCandidates(logits, count));
-  std::partial_sort(candidates_.begin(), candidates_.begin() + static_cast<std::ptrdiff_t>(count), end, Before);
-  for (size_t i = 0; i < count; ++i) sampled->likeliest[i] = {candidates_[i].token, of(candidates_[i].logit)};
+  const size_t found = TakeCandidates(logits, std::min(asked, logits.size())), count = std::min(asked, found);
+  const auto begin = candidates_.begin();
+  std::partial_sort(begin, begin + static_cast<std::ptrdiff_t>(count), begin + static_cast<std::ptrdiff_t>(found), Before);
+  for (size_t i = 0; i < count; ++i) {
+    sampled->likeliest[i] = {candidates_[i].token, LogProbability(candidates_[i].logit, highest, sum)};
+  }
   sampled->likeliest_count = static_cast<int>(count);
 }
 
@@ -188,20 +161,23 @@ int32_t Sampler::ApplyAllowed(std::span<const float> logits, std::span<const uin
 int32_t Sampler::Choose(std::span<const float> logits, const SamplingRow& row) {
   std::span<const float> adjusted = logits;
   int32_t first_allowed = 0;
-  const bool changed = HasPenalties(*row.parameters) || !row.bias.empty();
+  const std::span<const TokenAdjustment> adjustments = adjustments_.Of(row);
   if (!row.allowed.empty()) {
     first_allowed = ApplyAllowed(logits, row.allowed);
     adjusted = adjusted_;
-  } else if (changed) {
+  } else if (!adjustments.empty()) {
     std::copy(logits.begin(), logits.end(), adjusted_.begin());
     adjusted = adjusted_;
   }
   if (first_allowed < 0) return -1;
-  if (changed) ApplyPenalties(adjusted_, row);
+  const Penalties penalties = PenaltiesOf(*row.parameters);
+  for (const TokenAdjustment& adjustment : adjustments) {
+    float& logit = adjusted_[static_cast<size_t>(adjustment.token)];
+    logit = AdjustedLogit(logit, penalties, adjustment);
+  }
   const int32_t token = row.parameters->temperature > 0 ? Draw(adjusted, row) : LikeliestOf(adjusted);
-  const bool impossible =
-      token < 0 || adjusted[static_cast<size_t>(token)] == -std::numeric_limits<float>::infinity();
-  return impossible ? first_allowed : token;
+  const bool possible = token >= 0 && adjusted[static_cast<size_t>(token)] > kNoLogit;
+  return possible ? token : first_allowed;
 }
 
 SampledToken Sampler::Sample(std::span<const float> logits, const SamplingRow& row) {

@@ -1,10 +1,12 @@
-// Sampling on the host: one row of logits and its parameters to one token, exactly as plan/sampling.h defines it.
-// Backends that compute on the host call it where the logits lie; it owns the scratch memory that one row needs.
+// Sampling on the host: one row of logits and its parameters to one token, exactly as plan/sampling.h defines it, with
+// the arithmetic of sampling_definition.h. Backends that compute on the host call it where the logits lie; it owns the
+// scratch memory that one row needs.
 #pragma once
 
 #include <span>
 #include <vector>
 
+#include "backend/adjustments.h"
 #include "plan/sampling.h"
 
 namespace edgellm {
@@ -13,8 +15,8 @@ class Sampler {
  public:
   explicit Sampler(int vocab);
 
-  /// logits[vocab]; ids in `row` must lie within it. NaN logits are the caller's to refuse; a logit of minus infinity
-  /// is never drawn while there is another.
+  /// logits[vocab]; ids in `row` must lie within it. A logit of minus infinity, or one that is not a number, is never drawn
+  /// while there is another.
   SampledToken Sample(std::span<const float> logits, const SamplingRow& row);
 
  private:
@@ -26,7 +28,6 @@ class Sampler {
   static constexpr size_t kBlock = 256;  // logits whose maximum stands for them when candidates are looked for
 
   static bool Before(const Candidate& a, const Candidate& b);
-  void ApplyPenalties(std::span<float> logits, const SamplingRow& row);
   /// Copies `logits` to adjusted_, and minus infinity where a token is not allowed. Returns the first allowed token, -1
   /// if there is none.
   int32_t ApplyAllowed(std::span<const float> logits, std::span<const uint32_t> allowed);
@@ -41,8 +42,8 @@ class Sampler {
   std::vector<float> adjusted_;        // [vocab], logits after penalties and bias
   std::vector<Candidate> candidates_;  // [vocab], a heap that shrinks as candidates are taken in falling order
   std::vector<float> maxima_;          // [blocks of the vocabulary]
-  std::vector<double> weights_;        // [vocab], exp((logit - highest) / temperature) in falling order
-  std::vector<int32_t> counts_;        // [vocab], zero between calls
+  std::vector<uint64_t> weights_;      // [vocab], of the candidates that were taken, in falling order
+  Adjustments adjustments_;
 };
 
 }  // namespace edgellm

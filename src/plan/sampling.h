@@ -5,7 +5,8 @@
 // top-k, top-p, min-p, one draw from what remains. Candidates are ordered by falling probability, ties by rising id.
 // top-p keeps the shortest prefix whose probability (renormalised after top-k) reaches top_p; min-p keeps candidates of
 // at least min_p times the first one's probability. The draw inverts the cumulative distribution in that order at u =
-// PhiloxUniform(seed, position): it depends on the request alone. Sources: Holtzman et al. 2019 (top-p); Nguyen et al.
+// PhiloxUniform(seed, position): it depends on the request alone. Probabilities are integer weights
+// (backend/sampling_definition.h), so that all backends draw the same token from the same logits. Sources: Holtzman et al. 2019 (top-p); Nguyen et al.
 // 2024 (min-p); Keskar et al. 2019 (repetition penalty).
 #pragma once
 
@@ -41,7 +42,7 @@ struct TokenBias {
 struct SamplingRow {
   const SamplingParameters* parameters = nullptr;
   std::span<const int32_t> recent;  // the tokens that penalties look at, oldest first (already cut to repeat_last_n)
-  std::span<const TokenBias> bias;
+  std::span<const TokenBias> bias;  // several of one token are added up
   // Which tokens may be drawn, a bit each: token t is bit t % 32 of word t / 32, for the whole vocabulary. Empty: all.
   std::span<const uint32_t> allowed = {};
   uint64_t draw = 0;   // the counter of the random draw: the position of the token to be drawn
@@ -58,7 +59,7 @@ struct TokenLogProbability {
 struct SampledToken {
   int32_t token = -1;         // -1: no token was allowed
   float log_probability = 0;  // of `token`; 0 unless asked for
-  int likeliest_count = 0;    // as asked for, or the whole vocabulary where that is smaller
+  int likeliest_count = 0;    // as asked for, or as many as have a probability where those are fewer
   std::array<TokenLogProbability, kMostLikeliest> likeliest{};  // by falling probability, ties by rising id
 
   std::span<const TokenLogProbability> Likeliest() const {
