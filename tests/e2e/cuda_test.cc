@@ -7,9 +7,11 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "backend/sampler.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "model/model_file.h"
+#include "tests/backend/sampling_rows.h"
 #include "tests/e2e/formats.h"
 
 namespace edgellm {
@@ -126,6 +128,57 @@ TEST(CudaHidden, StatesAreThoseOfTheReference) {
     return rows;
   };
   EXPECT_LE(Distance(states(kCuda), states({"reference", ""})), 1e-3);
+}
+
+// The device samples its own logits as the host's sampler does: in graphs that were captured with other parameters, in
+// forwards too large for graphs, and where steps are timed.
+TEST(CudaSampling, TokensAreThoseOfTheHostFromTheSameLogits) {
+  if (const std::string reason = NoDevice(); !reason.empty()) GTEST_SKIP() << reason;
+  const Model model = InFormat("qwen3-untied", WeightFormat{});
+  constexpr int kMost = 100;
+  const auto backend = Bind(model, kCuda, {.batch_tokens = kMost, .logit_rows = kMost, .pages = 7, .context = 112, .kv = kKv});
+  const int vocab = model.config.vocab;
+  const auto ids = Prompt(kMost, 3, vocab);
+  std::vector<int32_t> positions(ids.size()), sequences(ids.size(), 0), pages(7);
+  std::iota(positions.begin(), positions.end(), 0);
+  std::iota(pages.begin(), pages.end(), 0);
+  Sampler sampler(vocab);
+  RowMaker maker(vocab, 9);
+  StepTimes times;
+  for (int run = 0; run < 60; ++run) {
+    const auto count = static_cast<size_t>(maker.OneOf({1, 1, 3, 8, 33, 64, kMost}));
+    std::vector<RowCase> cases;
+    std::vector<SamplingRow> rows;
+    while (cases.size() < count) cases.push_back(maker.Make());
+    for (RowCase& one : cases) {
+      if (run % 4 == 0) {  // what only needs the likeliest has graphs of its own
+        one.parameters.temperature = 0;
+        one.parameters.log_probability = false;
+        one.parameters.likeliest = 0;
+      }
+      rows.push_back(one.Row());
+    }
+    Batch batch;
+    batch.tokens = {ids.data(), count};
+    batch.positions = {positions.data(), count};
+    batch.sequences = {sequences.data(), count};
+    batch.pages = pages;
+    batch.pages_per_sequence = 7;
+    batch.logit_rows = {positions.data(), count};
+    batch.sampling = rows;
+    backend->SetStepTimes(run % 10 == 9 ? &times : nullptr);
+    backend->Forward(batch);
+    ASSERT_EQ(backend->Sampled().size(), count);
+    for (size_t row = 0; row < count; ++row) {
+      const SampledToken got = backend->Sampled()[row];
+      const SampledToken wanted = sampler.Sample(backend->LogitsOf(static_cast<int>(row)), rows[row]);
+      ASSERT_EQ(got.token, wanted.token) << "run " << run << ", row " << row << ": " << cases[row].Text();
+      ASSERT_EQ(got.log_probability, wanted.log_probability) << "run " << run << ", row " << row << ": " << cases[row].Text();
+      ASSERT_EQ(std::vector(got.Likeliest().begin(), got.Likeliest().end()),
+                std::vector(wanted.Likeliest().begin(), wanted.Likeliest().end()))
+          << "run " << run << ", row " << row << ": " << cases[row].Text();
+    }
+  }
 }
 
 TEST(CudaDemo, LogitsAndIdsAreThoseOfTheReference) {

@@ -10,7 +10,7 @@
 
 #include "backend/backend.h"
 #include "backend/cuda/bound_plan.h"
-#include "backend/sampler.h"
+#include "backend/cuda/device_sampler.h"
 #include "base/error.h"
 #include "quant/activation.h"
 
@@ -67,14 +67,11 @@ class CudaBackend final : public Backend {
         limits_(limits),
         facts_(OpenDevice()),
         bound_(BindPlan(plan_, weights, limits, stream_.value)),
-        sampler_(plan.vocab) {
+        sampler_(plan.vocab, (limits.logit_rows + kLargestGraph - 1) / kLargestGraph * kLargestGraph) {
     const auto tokens = static_cast<size_t>(std::max(limits.batch_tokens, limits.logit_rows) + 63) / 64 * 64;
     slots_ = tokens;
     staged_ = PinnedBuffer(kStagingColumns * tokens * sizeof(int32_t));
     pages_ = PinnedBuffer(tokens * static_cast<size_t>(bound_.staging.pages_per_sequence) * sizeof(int32_t));
-    logits_ = PinnedBuffer(static_cast<size_t>(limits.logit_rows) * static_cast<size_t>(plan.vocab) * sizeof(float));
-    likeliest_ = PinnedBuffer(tokens * sizeof(int32_t));
-    best_ = DeviceBuffer(tokens * (sizeof(uint64_t) + sizeof(uint32_t) + sizeof(int32_t)));
     sampled_.resize(static_cast<size_t>(limits.logit_rows));
     chained_ = facts_.major >= 9;
     const int dim = PaddedHead(plan.head_dim);
@@ -85,23 +82,24 @@ class CudaBackend final : public Backend {
 
   void Forward(const Batch& batch) override {
     const int tokens = static_cast<int>(batch.tokens.size()), rows = static_cast<int>(batch.logit_rows.size());
-    const bool greedy = !batch.sampling.empty() && std::all_of(batch.sampling.begin(), batch.sampling.end(), IsGreedy);
     const int bucket = BucketOf(tokens), row_bucket = std::min(BucketOf(rows), static_cast<int>(slots_));
     StageBatch(batch, bucket, row_bucket);
+    const SampleWork work = sampler_.Stage(batch.sampling, row_bucket, stream_.value);
     if (times_ != nullptr) {
-      RunTimed(bucket, row_bucket, greedy);
+      RunTimed(bucket, row_bucket, work);
     } else if (bucket <= kLargestGraph && row_bucket <= kLargestGraph) {
-      Check(cudaGraphLaunch(GraphFor(bucket, row_bucket, greedy), stream_.value), "launching a forward");
+      Check(cudaGraphLaunch(GraphFor(bucket, row_bucket, work), stream_.value), "launching a forward");
     } else {
-      Enqueue(bucket, row_bucket, greedy);
+      Enqueue(bucket, row_bucket, work);
     }
-    Collect(batch, rows, greedy);
+    Collect(batch);
   }
 
   std::span<const SampledToken> Sampled() const override { return {sampled_.data(), sampled_rows_}; }
 
   std::span<const float> LogitsOf(int logit_row) const override {
     const auto vocab = static_cast<size_t>(plan_.vocab);
+    if (!logits_read_) ReadLogits();
     return {logits_.as<float>() + static_cast<size_t>(logit_row) * vocab, vocab};
   }
 
@@ -133,12 +131,6 @@ class CudaBackend final : public Backend {
 
  private:
   static constexpr int kLargestGraph = 64;
-
-  static bool IsGreedy(const SamplingRow& row) {
-    const SamplingParameters& p = *row.parameters;
-    return p.temperature == 0 && p.repetition_penalty == 1 && p.presence_penalty == 0 && p.frequency_penalty == 0 &&
-           !p.log_probability && p.likeliest == 0 && row.given < 0 && row.bias.empty() && row.allowed.empty();
-  }
 
   /// Forwards of up to kLargestGraph tokens are rounded up to a power of two, so that few graphs serve all.
   static int BucketOf(int count) {
@@ -257,34 +249,24 @@ class CudaBackend final : public Backend {
     }
   };
 
-  void Enqueue(int tokens, int rows, bool greedy) {
+  void Enqueue(int tokens, int rows, SampleWork work) {
     Launch launch = {stream_.value, false, facts_.processors, static_cast<int>(facts_.shared_bytes_per_block)};
     for (const Phase& phase : bound_.phases) {
       std::visit(Runner{*this, launch, tokens, rows}, phase);
       launch.chained = chained_;
     }
-    if (greedy && rows > 0) EnqueueLikeliest(rows, launch);
+    sampler_.Sample(bound_.logits, bound_.logit_stride, rows, work, launch);
   }
 
-  void EnqueueLikeliest(int rows, const Launch& launch) {
-    auto* best = best_.as<uint64_t>();
-    auto* arrived = reinterpret_cast<uint32_t*>(best + slots_);
-    auto* token = reinterpret_cast<int32_t*>(arrived + slots_);
-    LaunchLikeliest({bound_.logits, bound_.logit_stride, plan_.vocab, best, arrived, token}, rows, launch);
-    Check(cudaMemcpyAsync(likeliest_.as<int32_t>(), token, static_cast<size_t>(rows) * sizeof(int32_t), cudaMemcpyDeviceToHost,
-                          stream_.value),
-          "reading sampled tokens");
-  }
-
-  cudaGraphExec_t GraphFor(int tokens, int rows, bool greedy) {
-    const auto key = std::tuple(tokens, rows, greedy);
+  cudaGraphExec_t GraphFor(int tokens, int rows, SampleWork work) {
+    const auto key = std::tuple(tokens, rows, work);
     if (const auto found = graphs_.find(key); found != graphs_.end()) return found->second.value;
     // Kernels are loaded when they are first used, which a capture does not allow everywhere: once without.
-    Enqueue(tokens, rows, greedy);
+    Enqueue(tokens, rows, work);
     Check(cudaStreamSynchronize(stream_.value), "a first forward");
     Check(cudaStreamBeginCapture(stream_.value, cudaStreamCaptureModeThreadLocal), "capturing a forward");
     cudaGraph_t captured = nullptr;
-    Enqueue(tokens, rows, greedy);
+    Enqueue(tokens, rows, work);
     Check(cudaStreamEndCapture(stream_.value, &captured), "capturing a forward");
     Graph graph;
     const cudaError_t status = cudaGraphInstantiate(&graph.value, captured, 0);
@@ -293,7 +275,7 @@ class CudaBackend final : public Backend {
     return graphs_.emplace(key, std::move(graph)).first->second.value;
   }
 
-  void RunTimed(int tokens, int rows, bool greedy) {
+  void RunTimed(int tokens, int rows, SampleWork work) {
     const Launch launch = {stream_.value, false, facts_.processors, static_cast<int>(facts_.shared_bytes_per_block)};
     while (events_.size() < bound_.phases.size() + 1) events_.push_back(std::make_unique<Event>());
     Check(cudaEventRecord(events_[0]->value, stream_.value), "recording an event");
@@ -301,7 +283,7 @@ class CudaBackend final : public Backend {
       std::visit(Runner{*this, launch, tokens, rows}, bound_.phases[i]);
       Check(cudaEventRecord(events_[i + 1]->value, stream_.value), "recording an event");
     }
-    if (greedy && rows > 0) EnqueueLikeliest(rows, launch);
+    sampler_.Sample(bound_.logits, bound_.logit_stride, rows, work, launch);
     Check(cudaStreamSynchronize(stream_.value), "a forward");
     for (size_t i = 0; i < bound_.phases.size(); ++i) {
       float milliseconds = 0;
@@ -310,20 +292,24 @@ class CudaBackend final : public Backend {
     }
   }
 
-  void Collect(const Batch& batch, int rows, bool greedy) {
-    if (!greedy && rows > 0) {
-      const auto width = static_cast<size_t>(plan_.vocab) * sizeof(float);
-      Check(cudaMemcpy2DAsync(logits_.as<float>(), width, bound_.logits, bound_.logit_stride * sizeof(float), width,
-                              static_cast<size_t>(rows), cudaMemcpyDeviceToHost, stream_.value),
-            "reading logits");
-    }
+  void Collect(const Batch& batch) {
     Check(cudaStreamSynchronize(stream_.value), "a forward");
     CollectHidden(batch.hidden_rows);
+    logit_rows_ = batch.logit_rows.size();
+    logits_read_ = false;
     sampled_rows_ = batch.sampling.size();
-    for (size_t row = 0; row < sampled_rows_; ++row) {
-      sampled_[row] = greedy ? SampledToken{likeliest_.as<int32_t>()[row], 0}
-                             : sampler_.Sample(LogitsOf(static_cast<int>(row)), batch.sampling[row]);
-    }
+    sampler_.Collect(batch.sampling, {sampled_.data(), sampled_rows_});
+  }
+
+  /// All rows of the last forward. Who samples does not need them, so they stay on the device until somebody asks.
+  void ReadLogits() const {
+    const auto width = static_cast<size_t>(plan_.vocab) * sizeof(float);
+    if (logits_.size() == 0) logits_ = PinnedBuffer(static_cast<size_t>(limits_.logit_rows) * width);
+    Check(cudaMemcpy2DAsync(logits_.as<float>(), width, bound_.logits, bound_.logit_stride * sizeof(float), width, logit_rows_,
+                            cudaMemcpyDeviceToHost, stream_.value),
+          "reading logits");
+    Check(cudaStreamSynchronize(stream_.value), "reading logits");
+    logits_read_ = true;
   }
 
   /// Rows of the residual, with the final norm made here: embeddings are too seldom for a kernel of their own.
@@ -350,14 +336,16 @@ class CudaBackend final : public Backend {
   DeviceFacts facts_;
   Stream stream_;
   BoundPlan bound_;
-  Sampler sampler_;
+  DeviceSampler sampler_;
   size_t slots_ = 0;  // tokens that there is room for
-  PinnedBuffer staged_, pages_, logits_, likeliest_;
-  DeviceBuffer best_;  // of Likeliest: ranks, arrivals, tokens
+  PinnedBuffer staged_, pages_;
+  mutable PinnedBuffer logits_;  // [logit row][vocab], taken when they are first asked for
+  mutable bool logits_read_ = false;
+  size_t logit_rows_ = 0;  // of the last forward
   bool chained_ = false, prompt_attention_ = false;
   size_t prompts_from_ = 0;  // tokens of the batch from this one on are in prompt_blocks_ blocks
   int prompt_blocks_ = 0;
-  std::map<std::tuple<int, int, bool>, Graph> graphs_;
+  std::map<std::tuple<int, int, SampleWork>, Graph> graphs_;
   std::vector<std::unique_ptr<Event>> events_;
   std::vector<SampledToken> sampled_;
   size_t sampled_rows_ = 0;

@@ -1,4 +1,4 @@
-// Small kernels: embedding, preparing inputs, finishing heads, packing weights, copying pages, the likeliest token.
+// Small kernels: embedding, preparing inputs, finishing heads, packing weights, copying pages.
 #include "backend/cuda/kernels/output.cuh"
 #include "backend/cuda/kernels/prepare.cuh"
 #include "backend/cuda/launch.cuh"
@@ -152,43 +152,6 @@ __global__ void FinishHeads(const __grid_constant__ FinishHeadsTask task) {
   }
 }
 
-/// Logits in an order in which unsigned integers compare as floats do, with the id behind, so that the largest is the
-/// likeliest and of equal ones the lowest id.
-__device__ __forceinline__ uint64_t Ranked(float logit, int id) {
-  uint32_t bits = __float_as_uint(logit);
-  bits = bits & 0x80000000u ? ~bits : bits | 0x80000000u;
-  return static_cast<uint64_t>(bits) << 32 | static_cast<uint32_t>(~id);
-}
-
-__global__ void __launch_bounds__(1024) Likeliest(const __grid_constant__ LikeliestTask task) {
-  __shared__ uint64_t best_of_warp[32];
-  LetNextStart();
-  WaitForPrevious();
-  const int row = blockIdx.y;
-  const float* logits = task.logits + row * task.stride;
-  uint64_t best = 0;
-  for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < task.vocab; i += gridDim.x * blockDim.x) {
-    best = max(best, Ranked(logits[i], i));
-  }
-  const auto largest = [](uint64_t x) {
-    for (int offset = 16; offset > 0; offset /= 2) x = max(x, __shfl_xor_sync(~0u, x, offset));
-    return x;
-  };
-  best = largest(best);
-  if (threadIdx.x % 32 == 0) best_of_warp[threadIdx.x / 32] = best;
-  __syncthreads();
-  if (threadIdx.x >= 32) return;
-  best = largest(best_of_warp[threadIdx.x]);
-  if (threadIdx.x != 0) return;
-  atomicMax(reinterpret_cast<unsigned long long*>(task.best + row), static_cast<unsigned long long>(best));
-  __threadfence();
-  if (atomicAdd(task.arrived + row, 1u) != gridDim.x - 1) return;
-  __threadfence();
-  task.token[row] = static_cast<int32_t>(~static_cast<uint32_t>(__ldcg(reinterpret_cast<unsigned long long*>(task.best + row))));
-  task.best[row] = 0;
-  task.arrived[row] = 0;
-}
-
 /// Which matrix and row of it the first or second row of a pair is; -1: none.
 __device__ int FindRow(const PackTask& task, int pair, int second, int* source) {
   int row;
@@ -326,11 +289,6 @@ void LaunchPrepare(const PrepareTask& task, int rows, const Launch& launch) {
 void LaunchFinishHeads(const FinishHeadsTask& task, int tokens, const Launch& launch) {
   const dim3 grid(static_cast<unsigned>(task.heads + 2 * task.kv_heads), static_cast<unsigned>(tokens));
   LaunchKernel(FinishHeads, grid, 32, 0, launch, task);
-}
-
-void LaunchLikeliest(const LikeliestTask& task, int rows, const Launch& launch) {
-  const auto blocks = static_cast<unsigned>(std::min((task.vocab + 4095) / 4096, 64));
-  LaunchKernel(Likeliest, dim3(blocks, static_cast<unsigned>(rows)), 1024, 0, launch, task);
 }
 
 void LaunchFloatLinear(const FloatLinearTask& task, int tokens, const Launch& launch) {

@@ -195,17 +195,6 @@ constexpr int PromptAttendTokens(int heads) { return kPromptAttendRows / heads; 
 /// Shared memory that it takes for heads of `dim`, at most 128: devices have no room for larger ones.
 size_t PromptAttendSharedBytes(int dim);
 
-/// The likeliest token of each row, the lowest id on ties.
-struct LikeliestTask {
-  const float* logits;
-  size_t stride;
-  int vocab;
-  uint64_t* best;          // [row], zero between forwards: scratch
-  uint32_t* arrived;       // [row], zero between forwards
-  int32_t* token;          // [row]
-};
-void LaunchLikeliest(const LikeliestTask& task, int rows, const Launch& launch);
-
 /// Canonical planes of up to three matrices of one format, on the device, to one packed matrix.
 enum class RowOrder : uint8_t { kPlain, kRotaryPairs, kGatePairs };
 struct PackSource {
