@@ -1,6 +1,6 @@
-// Sampling alone on a CUDA device: microseconds for rows of several vocabularies and batches, chained in a graph, by what
-// the request asks for; and what the host needs to send its parameters. The logits are drawn at random, about as wide as
-// a model's. For work on kernels/sample*.cuh; needs a device.
+// Sampling alone on a CUDA device: microseconds for rows of several vocabularies and batches, chained in a graph, by
+// what the request asks for; and what the host needs to send its parameters. The logits are drawn at random, about as
+// wide as a model's. For work on kernels/sample*.cuh; needs a device.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -99,9 +99,11 @@ struct Bench {
         Check(cudaStreamSynchronize(stream), "staging");
         const auto before = std::chrono::steady_clock::now();
         for (int i = 0; i < 20; ++i) work = sampler.Stage(list, rows, stream);
-        const double stage = std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count() / 20 * 1e6;
+        const double stage =
+            std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count() / 20 * 1e6;
         Check(cudaStreamSynchronize(stream), "staging");
-        std::printf("  %2d rows %8.2f us, sent in %6.2f", rows, static_cast<double>(TimeOf(sampler, logits.as<float>(), stride, rows, work)), stage);
+        std::printf("  %2d rows %8.2f us, sent in %6.2f", rows,
+                    static_cast<double>(TimeOf(sampler, logits.as<float>(), stride, rows, work)), stage);
       }
       std::printf("\n");
     }

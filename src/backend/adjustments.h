@@ -17,8 +17,8 @@ class Adjustments {
  public:
   explicit Adjustments(int vocab);
 
-  /// In the order in which tokens are first met: recent ones where there are penalties, then biased ones. Several biases
-  /// of a token are added up. Valid until the next call; ids must lie within the vocabulary.
+  /// In the order in which tokens are first met: recent ones where there are penalties, then biased ones. Several
+  /// biases of a token are added up. Valid until the next call; ids must lie within the vocabulary.
   std::span<const TokenAdjustment> Of(const SamplingRow& row);
 
  private:

@@ -136,7 +136,8 @@ void Sampler::Report(std::span<const float> logits, const SamplingParameters& pa
   if (asked == 0) return;
   const size_t found = TakeCandidates(logits, std::min(asked, logits.size())), count = std::min(asked, found);
   const auto begin = candidates_.begin();
-  std::partial_sort(begin, begin + static_cast<std::ptrdiff_t>(count), begin + static_cast<std::ptrdiff_t>(found), Before);
+  std::partial_sort(begin, begin + static_cast<std::ptrdiff_t>(count), begin + static_cast<std::ptrdiff_t>(found),
+                    Before);
   for (size_t i = 0; i < count; ++i) {
     sampled->likeliest[i] = {candidates_[i].token, LogProbability(candidates_[i].logit, highest, sum)};
   }

@@ -15,8 +15,8 @@ class Sampler {
  public:
   explicit Sampler(int vocab);
 
-  /// logits[vocab]; ids in `row` must lie within it. A logit of minus infinity, or one that is not a number, is never drawn
-  /// while there is another.
+  /// logits[vocab]; ids in `row` must lie within it. A logit of minus infinity, or one that is not a number, is never
+  /// drawn while there is another.
   SampledToken Sample(std::span<const float> logits, const SamplingRow& row);
 
  private:

@@ -26,8 +26,8 @@ constexpr float WeightScale(float temperature) {
   return scale < std::numeric_limits<float>::max() ? scale : std::numeric_limits<float>::max();
 }
 
-/// 2^(40 - (highest - logit) * scale), rounded down; as floats give it, within 1e-5 of itself and for the likeliest within
-/// 1e-6. Nothing for a NaN.
+/// 2^(40 - (highest - logit) * scale), rounded down; as floats give it, within 1e-5 of itself and for the likeliest
+/// within 1e-6. Nothing for a NaN.
 constexpr uint64_t WeightOf(float logit, float highest, float scale) {
   const float halvings = logit == highest ? 0.0f : (highest - logit) * scale;
   if (!(halvings < static_cast<float>(kWeightBits + 1))) return 0;

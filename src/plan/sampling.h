@@ -6,8 +6,8 @@
 // top-p keeps the shortest prefix whose probability (renormalised after top-k) reaches top_p; min-p keeps candidates of
 // at least min_p times the first one's probability. The draw inverts the cumulative distribution in that order at u =
 // PhiloxUniform(seed, position): it depends on the request alone. Probabilities are integer weights
-// (backend/sampling_definition.h), so that all backends draw the same token from the same logits. Sources: Holtzman et al. 2019 (top-p); Nguyen et al.
-// 2024 (min-p); Keskar et al. 2019 (repetition penalty).
+// (backend/sampling_definition.h), so that all backends draw the same token from the same logits. Sources: Holtzman et
+// al. 2019 (top-p); Nguyen et al. 2024 (min-p); Keskar et al. 2019 (repetition penalty).
 #pragma once
 
 #include <array>

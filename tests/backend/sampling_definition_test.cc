@@ -39,7 +39,8 @@ TEST(SamplingDefinition, WeightsAreTheExponential) {
 
 TEST(SamplingDefinition, WeightsAtTheEdges) {
   for (const float scale : {WeightScale(1), WeightScale(1e-42f), WeightScale(1e6f)}) {
-    for (const float highest : {0.0f, -3.5f, 3e38f, kInfinity}) EXPECT_EQ(WeightOf(highest, highest, scale), kFullWeight) << highest;
+    for (const float highest : {0.0f, -3.5f, 3e38f, kInfinity})
+      EXPECT_EQ(WeightOf(highest, highest, scale), kFullWeight) << highest;
     EXPECT_EQ(WeightOf(-kInfinity, 1, scale), 0u);
     EXPECT_EQ(WeightOf(kNan, 1, scale), 0u);
     EXPECT_EQ(WeightOf(1, kInfinity, scale), 0u);
@@ -64,7 +65,8 @@ TEST(SamplingDefinition, SharesAreRoundedAsTheySay) {
 }
 
 TEST(SamplingDefinition, KeysCompareAsLogits) {
-  const std::vector<float> rising = {-kInfinity, -3e38f, -1.5f, -1e-45f, 0.0f, 1e-45f, 1.0f, std::nextafter(1.0f, 2.0f), 3e38f, kInfinity};
+  const std::vector<float> rising = {
+      -kInfinity, -3e38f, -1.5f, -1e-45f, 0.0f, 1e-45f, 1.0f, std::nextafter(1.0f, 2.0f), 3e38f, kInfinity};
   for (size_t i = 0; i < rising.size(); ++i) {
     EXPECT_EQ(LogitOfKey(OrderedKey(rising[i])), rising[i]);
     if (i > 0) {
@@ -88,7 +90,8 @@ TEST(SamplingDefinition, AdjustmentsNameEachTokenOnce) {
     }
     return map;
   };
-  const decltype(list()) biased = {{1, {0, 0.5f}}, {2, {0, -3.0f}}}, both = {{1, {1, 0.5f}}, {2, {0, -3.0f}}, {4, {3, 0.0f}}};
+  const decltype(list()) biased = {{1, {0, 0.5f}}, {2, {0, -3.0f}}},
+                         both = {{1, {1, 0.5f}}, {2, {0, -3.0f}}, {4, {3, 0.0f}}};
   EXPECT_EQ(list(), biased) << "no penalties: recent tokens do not matter";
   p.presence_penalty = 1;
   EXPECT_EQ(list(), both);
@@ -105,8 +108,9 @@ SampledToken Plainly(const RowCase& row) {
     for (int32_t token = 0; token < count; ++token) {
       if (usable(token)) order.push_back(token);
     }
-    std::stable_sort(order.begin(), order.end(),
-                     [&](int32_t a, int32_t b) { return key(logits[static_cast<size_t>(a)]) > key(logits[static_cast<size_t>(b)]); });
+    std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
+      return key(logits[static_cast<size_t>(a)]) > key(logits[static_cast<size_t>(b)]);
+    });
     return order;
   };
   std::vector<float> adjusted = row.logits;
@@ -151,7 +155,8 @@ SampledToken Plainly(const RowCase& row) {
   const auto of = [&](int32_t token) { return LogProbability(row.logits[static_cast<size_t>(token)], highest, sum); };
   if (p.log_probability) sampled.log_probability = of(sampled.token);
   sampled.likeliest_count = static_cast<int>(std::min(order.size(), static_cast<size_t>(p.likeliest)));
-  for (size_t i = 0; i < static_cast<size_t>(sampled.likeliest_count); ++i) sampled.likeliest[i] = {order[i], of(order[i])};
+  for (size_t i = 0; i < static_cast<size_t>(sampled.likeliest_count); ++i)
+    sampled.likeliest[i] = {order[i], of(order[i])};
   return sampled;
 }
 
@@ -163,7 +168,8 @@ TEST(SamplingDefinition, TheHostsSamplerIsItToTheBit) {
       const RowCase row = maker.Make();
       const SampledToken got = sampler.Sample(row.logits, row.Row()), wanted = Plainly(row);
       ASSERT_EQ(got.token, wanted.token) << row.Text();
-      ASSERT_EQ(std::bit_cast<uint32_t>(got.log_probability), std::bit_cast<uint32_t>(wanted.log_probability)) << row.Text();
+      ASSERT_EQ(std::bit_cast<uint32_t>(got.log_probability), std::bit_cast<uint32_t>(wanted.log_probability))
+          << row.Text();
       ASSERT_EQ(got.likeliest_count, wanted.likeliest_count) << row.Text();
       ASSERT_EQ(got.likeliest, wanted.likeliest) << row.Text();
     }

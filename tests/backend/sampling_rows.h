@@ -26,15 +26,18 @@ struct RowCase {
   std::string kind;  // of the logits
 
   SamplingRow Row() const {
-    return {.parameters = &parameters, .recent = recent, .bias = bias, .allowed = allowed, .draw = draw, .given = given};
+    return {
+        .parameters = &parameters, .recent = recent, .bias = bias, .allowed = allowed, .draw = draw, .given = given};
   }
   std::string Text() const {
     const SamplingParameters& p = parameters;
     return fmt::format(
-        "{} logits of {}, temperature {}, top_k {}, top_p {}, min_p {}, repetition {}, presence {}, frequency {}, {} recent, {} biases, "
+        "{} logits of {}, temperature {}, top_k {}, top_p {}, min_p {}, repetition {}, presence {}, frequency {}, {} "
+        "recent, {} biases, "
         "{}, seed {}, draw {}, given {}, log-probability {}, likeliest {}",
-        logits.size(), kind, p.temperature, p.top_k, p.top_p, p.min_p, p.repetition_penalty, p.presence_penalty, p.frequency_penalty,
-        recent.size(), bias.size(), allowed.empty() ? "no mask" : "a mask", p.seed, draw, given, p.log_probability, p.likeliest);
+        logits.size(), kind, p.temperature, p.top_k, p.top_p, p.min_p, p.repetition_penalty, p.presence_penalty,
+        p.frequency_penalty, recent.size(), bias.size(), allowed.empty() ? "no mask" : "a mask", p.seed, draw, given,
+        p.log_probability, p.likeliest);
   }
 };
 
@@ -53,8 +56,12 @@ class RowMaker {
     constexpr float kInfinity = std::numeric_limits<float>::infinity(), kNan = std::numeric_limits<float>::quiet_NaN();
     std::vector<float> logits(static_cast<size_t>(vocab_));
     std::normal_distribution<float> normal;
-    *kind = OneOf<const char*>({"wide", "wide", "narrow", "peaked", "level", "rounded", "equal", "zeros", "holes", "nothing", "infinite"});
-    const float width = *kind == "narrow" ? 1.0f : *kind == "level" ? 0.01f : 3.5f, middle = OneOf({0.0f, 15.0f, -40.0f});
+    *kind = OneOf<const char*>(
+        {"wide", "wide", "narrow", "peaked", "level", "rounded", "equal", "zeros", "holes", "nothing", "infinite"});
+    const float width = *kind == "narrow"  ? 1.0f
+                        : *kind == "level" ? 0.01f
+                                           : 3.5f,
+                middle = OneOf({0.0f, 15.0f, -40.0f});
     for (float& logit : logits) {
       logit = middle + width * normal(random_);
       if (*kind == "rounded") logit = std::round(logit);
@@ -100,7 +107,8 @@ class RowMaker {
     row.draw = random_() % 100000;
     for (unsigned i = OneOf({0u, 3u, 64u, 700u}); i > 0; --i) row.recent.push_back(Token());
     for (unsigned i = OneOf({0u, 0u, 2u, 300u}); i > 0; --i) {
-      row.bias.push_back({Token(), OneOf({1.0f, -3.0f, 100.0f, -100.0f, 0.0f, -std::numeric_limits<float>::infinity()})});
+      row.bias.push_back(
+          {Token(), OneOf({1.0f, -3.0f, 100.0f, -100.0f, 0.0f, -std::numeric_limits<float>::infinity()})});
     }
     if (Chance(3)) row.allowed = Mask(OneOf({1u, 2u, 5u, 1000u}));
     if (Chance(20)) row.allowed.assign((static_cast<size_t>(vocab_) + 31) / 32, 0);

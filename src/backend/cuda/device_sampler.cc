@@ -12,9 +12,13 @@ namespace {
 constexpr size_t kRoom = size_t{256} << 10;  // bytes for lists and masks beside the jobs: most batches need no more
 constexpr size_t kAlignment = 16;
 
-size_t Aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+size_t Aligned(size_t bytes) {
+  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
 
-bool Reports(const SamplingRow& row) { return row.parameters->log_probability || row.parameters->likeliest > 0; }
+bool Reports(const SamplingRow& row) {
+  return row.parameters->log_probability || row.parameters->likeliest > 0;
+}
 
 /// An upper bound of what JobOf takes.
 size_t ExtrasOf(const SamplingRow& row, size_t vocab) {
@@ -90,8 +94,9 @@ DeviceSampler::Extras DeviceSampler::MakeRoom(std::span<const SamplingRow> rows,
 SampleWork DeviceSampler::Stage(std::span<const SamplingRow> rows, int bucket, cudaStream_t stream) {
   if (rows.empty()) return SampleWork::kNothing;
   const bool reports = std::any_of(rows.begin(), rows.end(), Reports);
-  const bool draws = std::any_of(rows.begin(), rows.end(),
-                                 [](const SamplingRow& row) { return row.given < 0 && row.parameters->temperature > 0; });
+  const bool draws = std::any_of(rows.begin(), rows.end(), [](const SamplingRow& row) {
+    return row.given < 0 && row.parameters->temperature > 0;
+  });
   const auto padded = static_cast<size_t>(bucket), count = reports ? 2 * padded : padded;
   size_t bytes = Aligned(count * sizeof(SampleJob));
   Extras extras = MakeRoom(rows, bytes);
@@ -102,15 +107,18 @@ SampleWork DeviceSampler::Stage(std::span<const SamplingRow> rows, int bucket, c
     if (reports) jobs[padded + row] = ReportOf(rows[row]);
   }
   if (extras.host == more_staged_.as<std::byte>()) {
-    Check(cudaMemcpyAsync(extras.device, extras.host, extras.used, cudaMemcpyHostToDevice, stream), "copying sampling parameters");
+    Check(cudaMemcpyAsync(extras.device, extras.host, extras.used, cudaMemcpyHostToDevice, stream),
+          "copying sampling parameters");
   } else {
     bytes += extras.used;
   }
-  Check(cudaMemcpyAsync(jobs_.as<std::byte>(), jobs, bytes, cudaMemcpyHostToDevice, stream), "copying sampling parameters");
+  Check(cudaMemcpyAsync(jobs_.as<std::byte>(), jobs, bytes, cudaMemcpyHostToDevice, stream),
+        "copying sampling parameters");
   return reports ? SampleWork::kReport : draws ? SampleWork::kDraw : SampleWork::kGreedy;
 }
 
-void DeviceSampler::Sample(const float* logits, size_t stride, int bucket, SampleWork work, const Launch& launch) const {
+void DeviceSampler::Sample(const float* logits, size_t stride, int bucket, SampleWork work,
+                           const Launch& launch) const {
   SampleTask task{};
   task.logits = logits;
   task.stride = stride;

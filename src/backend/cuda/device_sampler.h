@@ -18,8 +18,8 @@ class DeviceSampler {
   /// penalties.
   DeviceSampler(int vocab, int rows);
 
-  /// Sends what the rows need, padded to `bucket` of them; says which kernels they need. What Sample reads lies at fixed
-  /// addresses, so a captured graph of it serves all batches of one bucket and work.
+  /// Sends what the rows need, padded to `bucket` of them; says which kernels they need. What Sample reads lies at
+  /// fixed addresses, so a captured graph of it serves all batches of one bucket and work.
   SampleWork Stage(std::span<const SamplingRow> rows, int bucket, cudaStream_t stream);
 
   /// Launches (or captures) the kernels over logits[bucket][stride].
@@ -28,7 +28,8 @@ class DeviceSampler {
   /// Once the stream has come so far: the tokens of the rows that were staged.
   void Collect(std::span<const SamplingRow> rows, std::span<SampledToken> sampled) const;
 
-  /// [row], in device memory at a fixed address: the tokens that the last Sample took, for a forward that follows at once.
+  /// [row], in device memory at a fixed address: the tokens that the last Sample took, for a forward that follows at
+  /// once.
   const int32_t* tokens() const { return tokens_.as<int32_t>(); }
 
  private:

@@ -1,6 +1,6 @@
-// Sampling on a CUDA device against the host's sampler: the same tokens and, to the bit, the same log-probabilities, for
-// vocabularies small and large, every parameter alone and together, batches of rows that differ. Skipped where there is
-// no device.
+// Sampling on a CUDA device against the host's sampler: the same tokens and, to the bit, the same log-probabilities,
+// for vocabularies small and large, every parameter alone and together, batches of rows that differ. Skipped where
+// there is no device.
 #include "backend/sampler.h"
 
 #include <algorithm>
@@ -37,7 +37,8 @@ class CudaSampler : public testing::TestWithParam<int> {
 
   void PutLogits(const std::vector<RowCase>& cases) {
     for (size_t i = 0; i < cases.size(); ++i) {
-      Check(cudaMemcpy(logits_.as<float>() + i * stride_, cases[i].logits.data(), cases[i].logits.size() * sizeof(float), cudaMemcpyHostToDevice),
+      Check(cudaMemcpy(logits_.as<float>() + i * stride_, cases[i].logits.data(),
+                       cases[i].logits.size() * sizeof(float), cudaMemcpyHostToDevice),
             "test");
     }
   }
@@ -51,8 +52,10 @@ class CudaSampler : public testing::TestWithParam<int> {
     std::vector<SampledToken> sampled(rows.size());
     device_->Collect(rows, sampled);
     std::vector<int32_t> tokens(rows.size());
-    Check(cudaMemcpy(tokens.data(), device_->tokens(), tokens.size() * sizeof(int32_t), cudaMemcpyDeviceToHost), "test");
-    for (size_t i = 0; i < rows.size(); ++i) EXPECT_EQ(tokens[i], sampled[i].token) << "what a next forward would read, row " << i;
+    Check(cudaMemcpy(tokens.data(), device_->tokens(), tokens.size() * sizeof(int32_t), cudaMemcpyDeviceToHost),
+          "test");
+    for (size_t i = 0; i < rows.size(); ++i)
+      EXPECT_EQ(tokens[i], sampled[i].token) << "what a next forward would read, row " << i;
     return sampled;
   }
 
@@ -64,11 +67,13 @@ class CudaSampler : public testing::TestWithParam<int> {
     if (bits(got.log_probability) != bits(wanted.log_probability)) {
       text += fmt::format(" log-probability {}, not {};", got.log_probability, wanted.log_probability);
     }
-    if (got.likeliest_count != wanted.likeliest_count) text += fmt::format(" {} likeliest, not {};", got.likeliest_count, wanted.likeliest_count);
+    if (got.likeliest_count != wanted.likeliest_count)
+      text += fmt::format(" {} likeliest, not {};", got.likeliest_count, wanted.likeliest_count);
     for (size_t i = 0; i < wanted.Likeliest().size() && i < got.Likeliest().size(); ++i) {
       const TokenLogProbability &a = got.likeliest[i], &b = wanted.likeliest[i];
       if (a.token == b.token && bits(a.log_probability) == bits(b.log_probability)) continue;
-      text += fmt::format(" likeliest {} is {} ({}), not {} ({});", i, a.token, a.log_probability, b.token, b.log_probability);
+      text += fmt::format(" likeliest {} is {} ({}), not {} ({});", i, a.token, a.log_probability, b.token,
+                          b.log_probability);
     }
     return text;
   }
@@ -81,7 +86,8 @@ class CudaSampler : public testing::TestWithParam<int> {
     for (size_t i = 0; i < cases.size(); ++i) {
       const std::string difference = Difference(sampled[i], host_->Sample(cases[i].logits, rows[i]));
       if (difference.empty() || ++wrong_ > 20) continue;
-      ADD_FAILURE() << what << ", row " << i << " of " << cases.size() << ':' << difference << "\n  " << cases[i].Text();
+      ADD_FAILURE() << what << ", row " << i << " of " << cases.size() << ':' << difference << "\n  "
+                    << cases[i].Text();
     }
   }
 

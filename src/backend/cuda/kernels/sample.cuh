@@ -10,40 +10,65 @@
 
 namespace edgellm::cuda {
 
-__device__ __forceinline__ SampleRow RowOf(const SampleTask& task, int job, float* tile) {
-  return {task.logits + static_cast<size_t>(job % task.rows) * task.stride, task.vocab, task.jobs + job, tile};
+// What follows reads jobs before the wait for the kernel before: they do not change during a forward. They do between
+// forwards, so they are not read by way of a multiprocessor's own cache.
+
+__device__ __forceinline__ JobKind KindOf(const SampleJob& job) {
+  return static_cast<JobKind>(__ldcg(reinterpret_cast<const int*>(&job.kind)));
 }
 
-/// Whether weights decide where the candidates of a draw end; else their number does.
-__device__ __forceinline__ bool ByWeight(const SampleJob& job) { return job.kind == JobKind::kDraw && job.top_k == 0; }
-
-/// A draw that only min-p limits: its place in the cumulative weight is known before any candidate is.
-__device__ __forceinline__ bool FromAll(const SampleJob& job) { return ByWeight(job) && !(job.top_p < 1.0f); }
-
-/// Whether a token can be a candidate, and where ByWeight its weight.
-__device__ __forceinline__ bool Considered(const SampleJob& job, float highest, float logit, uint64_t* weight) {
-  *weight = 0;
-  if (!(logit > kNoLogit)) return false;
-  if (!ByWeight(job)) return true;
-  *weight = WeightOf(logit, highest, job.scale);
-  if (FromAll(job) && *weight < job.least) *weight = 0;
-  return *weight > 0;
+__device__ __forceinline__ SampleRow RowOf(const SampleTask& task, int index, float* tile) {
+  const SampleJob* job = task.jobs + index;
+  const auto* allowed = reinterpret_cast<const unsigned long long*>(&job->allowed);
+  return {task.logits + static_cast<size_t>(index % task.rows) * task.stride, task.vocab, job, tile, __ldcg(&job->adjustment_count),
+          reinterpret_cast<const uint32_t*>(__ldcg(allowed))};
 }
 
-__global__ void __launch_bounds__(kSampleThreads) FindHighest(const __grid_constant__ SampleTask task) {
+/// What a job looks for, in registers.
+struct SampleRule {
+  JobKind kind;
+  int top_k;
+  float scale;
+  bool by_weight;  // weights decide where the candidates of a draw end; else their number does
+  bool from_all;   // a draw that only min-p limits: its place in the cumulative weight is known before any candidate is
+  uint64_t least;  // where from_all
+
+  __device__ __forceinline__ explicit SampleRule(const SampleJob& job)
+      : kind(KindOf(job)),
+        top_k(__ldcg(&job.top_k)),
+        scale(__ldcg(&job.scale)),
+        by_weight(kind == JobKind::kDraw && top_k == 0),
+        from_all(by_weight && !(__ldcg(&job.top_p) < 1.0f)),
+        least(__ldcg(reinterpret_cast<const unsigned long long*>(&job.least))) {
+    if (!from_all) least = 0;
+  }
+
+  /// Whether a token can be a candidate, and where by_weight its weight.
+  __device__ __forceinline__ bool Considers(float logit, float highest, uint64_t* weight) const {
+    *weight = 0;
+    if (!(logit > kNoLogit)) return false;
+    if (!by_weight) return true;
+    *weight = WeightOf(logit, highest, scale);
+    if (*weight < least) *weight = 0;
+    return *weight > 0;
+  }
+};
+
+__global__ void __launch_bounds__(kSampleThreads, 1) FindHighest(const __grid_constant__ SampleTask task) {
   __shared__ float tile[kTile];
   __shared__ uint64_t scratch[32];
   LetNextStart();
-  WaitForPrevious();
   const int index = static_cast<int>(blockIdx.y), of_row = index % task.rows;
-  const SampleJob& job = task.jobs[index];
+  const SampleRow row = RowOf(task, index, tile);
+  const JobKind kind = KindOf(*row.job);
+  WaitForPrevious();
   SampleState& state = task.states[index];
-  if (job.kind == JobKind::kNone) return;
-  if (job.kind == JobKind::kGiven) {
-    if (blockIdx.x == 0 && threadIdx.x == 0) Take(task, of_row, job.given);
+  if (kind == JobKind::kNone) return;
+  if (kind == JobKind::kGiven) {
+    if (blockIdx.x == 0 && threadIdx.x == 0) Take(task, of_row, row.job->given);
     return;
   }
-  if (job.kind != JobKind::kGreedy) {
+  if (kind != JobKind::kGreedy) {
     auto* words = reinterpret_cast<uint4*>(&task.scratch[index].buckets);
     const auto count = static_cast<int>(sizeof(task.scratch->buckets) / sizeof(uint4));
     for (int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x); i < count; i += static_cast<int>(gridDim.x * blockDim.x)) {
@@ -51,7 +76,7 @@ __global__ void __launch_bounds__(kSampleThreads) FindHighest(const __grid_const
     }
   }
   uint64_t best = 0;
-  RowOf(task, index, tile).ForEach(static_cast<int>(blockIdx.x), static_cast<int>(gridDim.x), [&](float logit, int token) {
+  row.ForEach(static_cast<int>(blockIdx.x), static_cast<int>(gridDim.x), [&](float logit, int token) {
     const uint64_t rank = Ranked(logit, token);
     best = rank > best ? rank : best;
   });
@@ -66,8 +91,8 @@ __global__ void __launch_bounds__(kSampleThreads) FindHighest(const __grid_const
   state.total = 0;
   state.highest = best == 0 ? kNoLogit : LogitOf(best);
   const bool possible = state.highest > kNoLogit;
-  state.active = possible && job.kind != JobKind::kGreedy ? 1 : 0;
-  if (job.kind == JobKind::kReport) {
+  state.active = possible && kind != JobKind::kGreedy ? 1 : 0;
+  if (kind == JobKind::kReport) {
     SampleResult& result = task.results[of_row];
     result.highest = state.highest;
     result.sum = 0;
@@ -77,13 +102,12 @@ __global__ void __launch_bounds__(kSampleThreads) FindHighest(const __grid_const
   }
 }
 
-__device__ __forceinline__ bool GoesOn(const SampleTask& task, int index) {
-  const JobKind kind = task.jobs[index].kind;
+__device__ __forceinline__ bool GoesOn(const SampleTask& task, int index, JobKind kind) {
   return (kind == JobKind::kDraw || kind == JobKind::kReport) && task.states[index].active != 0;
 }
 
 /// From what all blocks counted: the buckets whose tokens are candidates.
-__device__ __forceinline__ void Decide(const SampleTask& task, int index, uint64_t* scratch) {
+__device__ __forceinline__ void Decide(const SampleTask& task, int index, const SampleRule& rule, uint64_t* scratch) {
   const SampleJob& job = task.jobs[index];
   SampleState& state = task.states[index];
   const auto& buckets = task.scratch[index].buckets;
@@ -96,14 +120,14 @@ __device__ __forceinline__ void Decide(const SampleTask& task, int index, uint64
   }
   uint64_t count = InclusiveSum(counts[0] + counts[1], scratch, &all_counts) - counts[0] - counts[1];
   uint64_t weight = InclusiveSum(weights[0] + weights[1], scratch, &all_weights) - weights[0] - weights[1];
-  const bool by_weight = ByWeight(job), from_all = FromAll(job);
+  const bool by_weight = rule.by_weight, from_all = rule.from_all;
   uint64_t target;
   if (from_all) {
     target = DrawnWeight(job.uniform, all_weights);
   } else if (by_weight) {
     target = WantedWeight(job.top_p, all_weights) - 1;
   } else {
-    const auto wanted = static_cast<uint64_t>(job.top_k);
+    const auto wanted = static_cast<uint64_t>(rule.top_k);
     target = (wanted < all_counts ? wanted : all_counts) - 1;
   }
 #pragma unroll
@@ -121,25 +145,26 @@ __device__ __forceinline__ void Decide(const SampleTask& task, int index, uint64
   }
 }
 
-__global__ void __launch_bounds__(kSampleThreads) CountBuckets(const __grid_constant__ SampleTask task) {
+__global__ void __launch_bounds__(kSampleThreads, 2) CountBuckets(const __grid_constant__ SampleTask task) {
   __shared__ float tile[kTile];
   __shared__ uint32_t counts[kBuckets], low[kBuckets], high[kBuckets];
   __shared__ uint64_t scratch[32];
   LetNextStart();
-  WaitForPrevious();
   const int index = static_cast<int>(blockIdx.y);
-  if (!GoesOn(task, index)) return;
-  const SampleJob& job = task.jobs[index];
+  const SampleRow row = RowOf(task, index, tile);
+  const SampleRule rule(*row.job);
+  const bool reports = rule.kind == JobKind::kReport, counts_wanted = !reports || rule.top_k > 0;
+  for (int i = static_cast<int>(threadIdx.x); i < kBuckets; i += kSampleThreads) counts[i] = low[i] = high[i] = 0;
+  WaitForPrevious();
+  if (!GoesOn(task, index, rule.kind)) return;
   SampleState& state = task.states[index];
   const float highest = state.highest;
-  const bool reports = job.kind == JobKind::kReport, counts_wanted = !reports || job.top_k > 0;
-  for (int i = static_cast<int>(threadIdx.x); i < kBuckets; i += kSampleThreads) counts[i] = low[i] = high[i] = 0;
   __syncthreads();
   uint64_t sum = 0;
-  RowOf(task, index, tile).ForEach(static_cast<int>(blockIdx.x), static_cast<int>(gridDim.x), [&](float logit, int) {
+  row.ForEach(static_cast<int>(blockIdx.x), static_cast<int>(gridDim.x), [&](float logit, int) {
     uint64_t weight;
-    if (!Considered(job, highest, logit, &weight)) return;
-    if (reports) sum += WeightOf(logit, highest, job.scale);
+    if (!rule.Considers(logit, highest, &weight)) return;
+    if (reports) sum += WeightOf(logit, highest, rule.scale);
     if (!counts_wanted) return;
     const int bucket = BucketOf(logit, highest);
     atomicAdd(counts + bucket, 1u);
@@ -159,11 +184,12 @@ __global__ void __launch_bounds__(kSampleThreads) CountBuckets(const __grid_cons
   }
   if (!ArrivesLast(&state.counted, gridDim.x)) return;
   if (reports && threadIdx.x == 0) task.results[index % task.rows].sum = __ldcg(&state.total);
-  if (counts_wanted) Decide(task, index, scratch);
+  if (counts_wanted) Decide(task, index, rule, scratch);
 }
 
 /// The candidates, in order, to a token or a report.
-__device__ __forceinline__ void FinishList(const SampleTask& task, int index, const uint64_t* list, int count, uint64_t* scratch) {
+__device__ __forceinline__ void FinishList(const SampleTask& task, int index, const SampleRule& rule, const uint64_t* list, int count,
+                                           uint64_t* scratch) {
   const SampleJob& job = task.jobs[index];
   const SampleState& state = task.states[index];
   const int of_row = index % task.rows, first = 4 * static_cast<int>(threadIdx.x);
@@ -178,7 +204,7 @@ __device__ __forceinline__ void FinishList(const SampleTask& task, int index, co
   }
   const int limit = job.top_k > 0 && job.top_k < count ? job.top_k : count;
   const uint64_t target = __ldcg(&state.target);
-  const bool from_all = FromAll(job);
+  const bool from_all = rule.from_all;
   uint64_t weights[4], mine = 0, total;
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
@@ -216,24 +242,23 @@ struct CandidateMemory {
   };
 };
 
-__global__ void __launch_bounds__(kSampleThreads) TakeCandidates(const __grid_constant__ SampleTask task) {
+__global__ void __launch_bounds__(kSampleThreads, 1) TakeCandidates(const __grid_constant__ SampleTask task) {
   extern __shared__ __align__(16) uint8_t dynamic_memory[];
   __shared__ uint64_t scratch[32];
   __shared__ uint32_t found, place;
   auto& memory = *reinterpret_cast<CandidateMemory*>(dynamic_memory);
-  WaitForPrevious();
   const int index = static_cast<int>(blockIdx.y);
-  if (!GoesOn(task, index)) return;
-  const SampleJob& job = task.jobs[index];
-  if (job.kind == JobKind::kReport && job.top_k == 0) return;
-  SampleState& state = task.states[index];
   const SampleRow row = RowOf(task, index, memory.tile);
+  const SampleRule rule(*row.job);
+  WaitForPrevious();
+  if (!GoesOn(task, index, rule.kind) || (rule.kind == JobKind::kReport && rule.top_k == 0)) return;
+  SampleState& state = task.states[index];
   const float highest = state.highest;
   // What the kernel before decided may lie older in this multiprocessor's cache.
   if (__ldcg(&state.general) != 0) {
     if (blockIdx.x != 0) return;
     const GeneralDraw general = {row, highest, memory.halves, memory.halves + kBuckets, scratch};
-    if (job.kind == JobKind::kReport) return general.Report(task.results[index % task.rows]);
+    if (rule.kind == JobKind::kReport) return general.Report(task.results[index % task.rows]);
     return general.Draw(task, index % task.rows);
   }
   const int first_bucket = __ldcg(&state.first_bucket), last_bucket = __ldcg(&state.last_bucket);
@@ -242,7 +267,7 @@ __global__ void __launch_bounds__(kSampleThreads) TakeCandidates(const __grid_co
   row.ForEach(static_cast<int>(blockIdx.x), static_cast<int>(gridDim.x), [&](float logit, int token) {
     const int bucket = BucketOf(logit, highest);
     uint64_t weight;
-    if (bucket < first_bucket || bucket > last_bucket || !Considered(job, highest, logit, &weight)) return;
+    if (bucket < first_bucket || bucket > last_bucket || !rule.Considers(logit, highest, &weight)) return;
     memory.list[atomicAdd(&found, 1u)] = Ranked(logit, token);
   });
   __syncthreads();
@@ -254,7 +279,7 @@ __global__ void __launch_bounds__(kSampleThreads) TakeCandidates(const __grid_co
   const auto count = static_cast<int>(__ldcg(&state.listed));
   for (int i = static_cast<int>(threadIdx.x); i < count; i += kSampleThreads) memory.list[i] = __ldcg(candidates + i);
   SortFalling(memory.list, count);
-  FinishList(task, index, memory.list, count, scratch);
+  FinishList(task, index, rule, memory.list, count, scratch);
 }
 
 }  // namespace edgellm::cuda

@@ -24,6 +24,8 @@ struct SampleRow {
   int vocab;
   const SampleJob* job;
   float* tile;  // [kTile], shared memory, for adjustments
+  int adjustment_count;     // the job's
+  const uint32_t* allowed;  // likewise
 
   __device__ __forceinline__ int tiles() const { return (vocab + kTile - 1) / kTile; }
 
@@ -37,12 +39,12 @@ struct SampleRow {
       x = *reinterpret_cast<const float4*>(logits + v.id);  // rows are padded to whole fours
       const int left = vocab - v.id;
       v.usable = left >= 4 ? 15u : (1u << left) - 1u;
-      if (job->allowed != nullptr) v.usable &= job->allowed[v.id / 32] >> (v.id % 32);
+      if (allowed != nullptr) v.usable &= allowed[v.id / 32] >> (v.id % 32);
     }
-    if (job->adjustment_count > 0) {
+    if (adjustment_count > 0) {
       reinterpret_cast<float4*>(tile)[threadIdx.x] = x;
       __syncthreads();
-      for (int i = static_cast<int>(threadIdx.x); i < job->adjustment_count; i += kSampleThreads) {
+      for (int i = static_cast<int>(threadIdx.x); i < adjustment_count; i += kSampleThreads) {
         const TokenAdjustment adjustment = job->adjustments[i];
         const int at = adjustment.token - index * kTile;
         if (at >= 0 && at < kTile) tile[at] = AdjustedLogit(tile[at], job->penalties, adjustment);
@@ -138,6 +140,8 @@ __device__ __forceinline__ void SortFalling(uint64_t* list, int count) {
   while (size < count) size *= 2;
   for (int i = count + static_cast<int>(threadIdx.x); i < size; i += kSampleThreads) list[i] = 0;
   __syncthreads();
+  const bool by_one_warp = size <= 64;
+  if (by_one_warp && threadIdx.x >= 32) size = 0;
   for (int run = 2; run <= size; run *= 2) {
     for (int stride = run / 2; stride > 0; stride /= 2) {
       for (int i = static_cast<int>(threadIdx.x); i < size / 2; i += kSampleThreads) {
@@ -149,9 +153,14 @@ __device__ __forceinline__ void SortFalling(uint64_t* list, int count) {
           list[high] = a;
         }
       }
-      __syncthreads();
+      if (by_one_warp) {
+        __syncwarp();
+      } else {
+        __syncthreads();
+      }
     }
   }
+  __syncthreads();
 }
 
 /// True in all threads of the last of `blocks` blocks that come here; what the others wrote before can be seen.
