@@ -95,6 +95,7 @@ __global__ void __launch_bounds__(kSampleThreads, 1) FindHighest(const __grid_co
   if (kind == JobKind::kReport) {
     SampleResult& result = task.results[of_row];
     result.highest = state.highest;
+    if (possible) return;  // the rest is written once, by the kernels that know it
     result.sum = 0;
     result.likeliest_count = 0;
   } else if (state.active == 0) {
