@@ -195,6 +195,19 @@ TEST_P(CudaSampler, ThousandsOfCandidatesTakeTheGeneralWay) {
   check("hot");
 }
 
+// top-p's share is reached to the last unit: one token more or less would show.
+TEST_P(CudaSampler, ExactSharesEndWhereTheHostsDo) {
+  RowCase one = Plain(Normal(1, 10), "four equal ones above the rest");
+  for (const int token : {0, 2, 5, 6}) one.logits[static_cast<size_t>(token)] = 60;
+  for (const int top_k : {0, 4, 6}) {
+    for (const float top_p : {0.25f, 0.5f, 0.75f}) {
+      one.parameters.top_k = top_k;
+      one.parameters.top_p = top_p;
+      ExpectSameDraws(one, 64, fmt::format("top_k {}, top_p {}", top_k, top_p));
+    }
+  }
+}
+
 TEST_P(CudaSampler, MasksLeaveOneOrAllOrNothing) {
   const size_t words = (static_cast<size_t>(vocab_) + 31) / 32;
   const float infinity = std::numeric_limits<float>::infinity();
