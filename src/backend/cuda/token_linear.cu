@@ -15,27 +15,26 @@ int RoundUp(int value, int multiple) { return DivideUp(value, multiple) * multip
 int GridOf(const Launch& launch) { return launch.processors; }
 
 /// The shape of a launch, and the shared memory it takes: at most half of a multiprocessor's, so that the next kernel's
-/// blocks can start beside these.
+/// blocks can start beside these. Where pairs are large there are fewer teams, so that each has two under way or more.
 TokenShape ShapeOf(const PackedMatrix& m, const Launch& launch, size_t* shared_bytes) {
-  constexpr int kReserved = 1024, kStatic = 4096, kSectionBytes = 16 << 10;
+  constexpr int kReserved = 1024, kStatic = 4096;
   TokenShape s{};
   s.stages = DivideUp(m.cols, kStageK);
   s.slices = DivideUp(s.stages, kSliceOfStages);
-  s.teams = kTokenWarps / s.slices;
   s.pair_bytes = m.pair_bytes();
   s.pair_scales = m.whole_row() ? 0 : m.pair_scale_bytes();
-  const int planes = m.zeros != nullptr ? 2 : 1, pair_bytes = s.pair_bytes + planes * s.pair_scales, most = DivideUp(m.pairs(), GridOf(launch));
+  const int planes = m.zeros != nullptr ? 2 : 1, most = DivideUp(m.pairs(), GridOf(launch));
+  s.slot_scales = s.pair_bytes;
+  s.slot_zeros = s.slot_scales + s.pair_scales;
+  s.slot_bytes = s.pair_bytes + planes * s.pair_scales;
   const int codes = s.stages * kStageK, scales = RoundUp(s.stages * (kStageK / 32) * 4, 128);
   const int sums = s.slices > 1 ? most * s.slices * static_cast<int>(sizeof(float2)) : 0;
   const int rest = codes + planes * scales + sums;
   const int half = (launch.shared_bytes + kReserved) / 2 - kReserved - kStatic, whole = launch.shared_bytes - kStatic;
-  const int room = half - rest >= pair_bytes ? half - rest : whole - rest;
-  s.section_pairs = std::clamp(std::min(kSectionBytes, room) / pair_bytes, 1, std::min(most, s.teams));
-  s.slot_scales = s.section_pairs * s.pair_bytes;
-  s.slot_zeros = s.slot_scales + s.section_pairs * s.pair_scales;
-  s.slot_bytes = s.section_pairs * pair_bytes;
-  s.slots = std::clamp(room / s.slot_bytes, 1, std::min(kMostSlots, DivideUp(most, s.section_pairs)));
-  s.input = RoundUp(s.slots * s.slot_bytes, 128);
+  const int slots = std::max(half - rest >= 2 * s.slot_bytes ? half - rest : whole - rest, 0) / s.slot_bytes;
+  s.teams = std::clamp(slots / 2, 1, std::min(kTokenWarps / s.slices, most));
+  s.depth = std::clamp(slots / s.teams, 1, std::min(kMostDepth, DivideUp(most, s.teams)));
+  s.input = RoundUp(s.depth * s.teams * s.slot_bytes, 128);
   s.input_scales = s.input + codes;
   s.input_sums = s.input_scales + scales;
   s.sums = s.input_scales + planes * scales;

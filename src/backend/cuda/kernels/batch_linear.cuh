@@ -51,7 +51,7 @@ struct TileStream {
     const int pairs = min(s.section_tiles, tiles - tile) * 8;
     const int begin = part * s.section_strips * kStripPairBytes, scale_begin = part * s.section_strips * Format::kScaleBytes;
     const int bytes = min(s.section_strips * kStripPairBytes, s.pair_bytes - begin);
-    const int scale_bytes = kGroup == 0 ? 0 : min(s.section_strips * Format::kScaleBytes, s.pair_scales - scale_begin);
+    const int scale_bytes = kGroup == 0 ? 0 : min(s.scale_step, s.pair_scales - scale_begin);
     const size_t pair0 = static_cast<size_t>(first_tile + tile) * 8;
     const uint8_t* codes = m.data + pair0 * s.pair_bytes + begin;
     const size_t scale_at = pair0 * s.pair_scales + scale_begin;

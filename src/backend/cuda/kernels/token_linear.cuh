@@ -1,8 +1,8 @@
 // y = W x for one token. What counts is the time from the arrival of the input to the end, which every phase of a forward
 // adds to the next: so few instructions, little code, no local memory, and weights that are there already. Each block
-// takes an equal share of the pairs of rows, one stretch of memory, which streams through a ring in shared memory, the
-// first 100 KB of it before the kernel before has ended. A warp multiplies a pair of rows by a slice of 2,048 values of
-// the input, which its lanes keep in registers; where rows are no longer, it finishes its pairs by itself.
+// takes an equal share of the pairs of rows. A warp multiplies a pair by a slice of 2,048 values of the input, which its
+// lanes keep in registers; warps that share a pair are a team. Each team has a ring of its own in shared memory for its
+// pairs, which it fills as it goes, for the first time before the kernel before has ended: up to 100 KB for all teams.
 #pragma once
 
 #include "backend/cuda/kernels/codes.cuh"
@@ -12,51 +12,58 @@
 namespace edgellm::cuda {
 
 inline constexpr int kTokenThreads = kPrepareThreads, kTokenWarps = kTokenThreads / 32;
-inline constexpr int kMostSlots = 8;  // of the ring
+inline constexpr int kMostDepth = 4;  // of a team's ring
 
 /// A stage's 128 values of k are four lanes' (16 bytes of a chunk each); a slice is two steps of eight stages.
 inline constexpr int kTokenSteps = 2, kStepStages = 32 / 4, kSliceOfStages = kTokenSteps * kStepStages;
 static_assert(kSliceOfStages * kStageK == kSliceK);
 
-/// How the work of a launch is cut, and where things lie in shared memory (bytes); made on the host. The ring comes first.
+/// How the work of a launch is cut, and where things lie in shared memory (bytes); made on the host. The rings come first.
 struct TokenShape {
   int stages;         // of a row
-  int slices;         // of a row: a team of so many warps has a pair
-  int teams;
-  int section_pairs;  // that are copied together
-  int pair_bytes, pair_scales;  // of PackedMatrix, where every instruction counts
-  int slots, slot_bytes, slot_scales, slot_zeros;  // of the ring: what is in a slot behind the codes
+  int slices;         // of a row: warps of a team
+  int teams, depth;
+  int pair_bytes, pair_scales;           // of PackedMatrix, where every instruction counts
+  int slot_bytes, slot_scales, slot_zeros;  // a slot holds a pair; where what is not codes lies in it
   int input, input_scales, input_sums, sums;
 };
 
-/// The stream of a block's pairs into the ring.
+/// The stream of a block's pairs into the rings: pair i is team i % teams' in its round i / teams, and lies in slot
+/// round % depth of its ring.
 template <int kGroup, bool kZeros>
 struct PairStream {
   const PackedMatrix& m;
   const TokenShape& s;
-  uint8_t* ring;
-  uint64_t* barriers;
-  int first, count;  // pairs of the block
+  uint8_t* rings;
+  uint64_t* barriers;  // [team][slot]
+  uint32_t* left;      // likewise: warps of the team that are through with it
+  int first, count;    // pairs of the block
+  int team, slice;     // of this warp
 
-  __device__ __forceinline__ int sections() const { return (count + s.section_pairs - 1) / s.section_pairs; }
+  __device__ __forceinline__ uint8_t* Slot(int of_team, int slot) const { return rings + (slot * s.teams + of_team) * s.slot_bytes; }
 
-  /// By one thread where the chip copies by itself, else by all.
-  __device__ __forceinline__ void Issue(int section, int slot, const StreamPolicy& stream) const {
-    const int begin = section * s.section_pairs, pairs = min(s.section_pairs, count - begin);
-    const size_t pair = static_cast<size_t>(first + begin);
-    const int code_bytes = pairs * s.pair_bytes, scale_bytes = kGroup == 0 ? 0 : pairs * s.pair_scales;
-    const uint8_t* codes = m.data + pair * s.pair_bytes;
-    uint8_t* to = ring + slot * s.slot_bytes;
+  /// By one thread of the team where the chip copies by itself, else by all threads, for all teams.
+  __device__ __forceinline__ void Issue(int round, int slot, const StreamPolicy& stream) const {
 #if __CUDA_ARCH__ >= 900
-    ExpectBytes(barriers + slot, code_bytes + (kZeros ? 2 : 1) * scale_bytes);
-    CopyBulk(to, codes, code_bytes, barriers + slot, stream);
-    if (kGroup != 0) CopyBulk(to + s.slot_scales, m.scales + pair * s.pair_scales, scale_bytes, barriers + slot, stream);
-    if (kZeros) CopyBulk(to + s.slot_zeros, m.zeros + pair * s.pair_scales, scale_bytes, barriers + slot, stream);
+    const int pair = round * s.teams + team;
+    if (pair >= count) return;
+    const auto at = static_cast<size_t>(first + pair);
+    uint8_t* to = Slot(team, slot);
+    uint64_t* barrier = barriers + team * s.depth + slot;
+    ExpectBytes(barrier, s.pair_bytes + (kZeros ? 2 : 1) * s.pair_scales);
+    CopyBulk(to, m.data + at * s.pair_bytes, s.pair_bytes, barrier, stream);
+    if (kGroup != 0) CopyBulk(to + s.slot_scales, m.scales + at * s.pair_scales, s.pair_scales, barrier, stream);
+    if (kZeros) CopyBulk(to + s.slot_zeros, m.zeros + at * s.pair_scales, s.pair_scales, barrier, stream);
 #else
-    for (int i = threadIdx.x * 16; i < code_bytes; i += kTokenThreads * 16) CopyAsync16(to + i, codes + i);
-    for (int i = threadIdx.x * 16; i < scale_bytes; i += kTokenThreads * 16) {
-      CopyAsync16(to + s.slot_scales + i, m.scales + pair * s.pair_scales + i);
-      if (kZeros) CopyAsync16(to + s.slot_zeros + i, m.zeros + pair * s.pair_scales + i);
+    const int pairs = min(s.teams, count - round * s.teams);
+    for (int i = 0; i < pairs; ++i) {
+      const auto at = static_cast<size_t>(first + round * s.teams + i);
+      uint8_t* to = Slot(i, slot);
+      for (int j = threadIdx.x * 16; j < s.pair_bytes; j += kTokenThreads * 16) CopyAsync16(to + j, m.data + at * s.pair_bytes + j);
+      for (int j = threadIdx.x * 16; j < s.pair_scales; j += kTokenThreads * 16) {
+        CopyAsync16(to + s.slot_scales + j, m.scales + at * s.pair_scales + j);
+        if (kZeros) CopyAsync16(to + s.slot_zeros + j, m.zeros + at * s.pair_scales + j);
+      }
     }
     CopyCommit();
 #endif
@@ -65,37 +72,41 @@ struct PairStream {
   /// All that can be under way at once.
   __device__ __forceinline__ void Start(const StreamPolicy& stream) const {
 #if __CUDA_ARCH__ >= 900
-    if (threadIdx.x != 0) return;
+    if (threadIdx.x % 32 != 0 || slice != 0 || team >= s.teams) return;
 #pragma unroll 1
-    for (int slot = 0; slot < s.slots; ++slot) InitBarrier(barriers + slot);
+    for (int slot = 0; slot < s.depth; ++slot) {
+      InitBarrier(barriers + team * s.depth + slot);
+      left[team * s.depth + slot] = 0;
+    }
     PublishBarriers();
-    const int filled = min(s.slots, sections());
 #pragma unroll 1
-    for (int slot = 0; slot < filled; ++slot) Issue(slot, slot, stream);
+    for (int slot = 0; slot < s.depth; ++slot) Issue(slot, slot, stream);
 #else
     Issue(0, 0, stream);
 #endif
   }
-  /// Until a section has arrived. Older chips have one more under way meanwhile, where there is a second slot.
-  __device__ __forceinline__ void Wait(int section, int slot, uint32_t parity, const StreamPolicy& stream) const {
+  /// Until the team's pair of a round has arrived. Older chips have one more round under way meanwhile, where there is room.
+  __device__ __forceinline__ void Wait(int round, int slot, uint32_t parity, const StreamPolicy& stream) const {
 #if __CUDA_ARCH__ >= 900
-    WaitBarrier(barriers + slot, parity);
+    WaitBarrier(barriers + team * s.depth + slot, parity);
 #else
-    if (s.slots == 1 && section > 0) Issue(section, 0, stream);
+    if (s.depth == 1 && round > 0) Issue(round, 0, stream);
     CopyWait<0>();
     __syncthreads();
-    if (s.slots > 1 && section + 1 < sections()) Issue(section + 1, slot + 1 == s.slots ? 0 : slot + 1, stream);
+    if (s.depth > 1) Issue(round + 1, slot + 1 == s.depth ? 0 : slot + 1, stream);
 #endif
   }
-  /// By every warp when it is through with a pair of a section: the last one has another section brought to its place.
-  __device__ __forceinline__ void Leave(int section, int slot, uint32_t* left, const StreamPolicy& stream) const {
+  /// By every warp when it is through with a pair: the last one of the team has another brought to its place.
+  __device__ __forceinline__ void Leave(int round, int slot, const StreamPolicy& stream) const {
 #if __CUDA_ARCH__ >= 900
-    if (section + s.slots >= sections()) return;
     __syncwarp();
-    if (threadIdx.x % 32 == 0 && atomicAdd(left + slot, 1u) == static_cast<uint32_t>(s.section_pairs * s.slices) - 1) {
-      left[slot] = 0;
-      Issue(section + s.slots, slot, stream);
+    if (threadIdx.x % 32 != 0 || (round + s.depth) * s.teams + team >= count) return;
+    if (s.slices > 1) {
+      uint32_t* mine = left + team * s.depth + slot;
+      if (atomicAdd(mine, 1u) != static_cast<uint32_t>(s.slices) - 1) return;
+      *mine = 0;
     }
+    Issue(round + s.depth, slot, stream);
 #else
     __syncthreads();
 #endif
@@ -238,8 +249,8 @@ __global__ void __launch_bounds__(kTokenThreads, 2)
     TokenLinear(const __grid_constant__ LinearTask task, const __grid_constant__ TokenShape s) {
   extern __shared__ __align__(128) uint8_t shared[];
   __shared__ PrepareScratch scratch;
-  __shared__ uint64_t barriers[kMostSlots], factor_there;
-  __shared__ uint32_t left[kMostSlots];  // pairs of a slot's section that warps are through with
+  __shared__ uint64_t barriers[kTokenWarps * kMostDepth], factor_there;
+  __shared__ uint32_t left[kTokenWarps * kMostDepth];
   __shared__ float result_factor;
   const PackedMatrix& m = task.matrix;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
@@ -248,21 +259,15 @@ __global__ void __launch_bounds__(kTokenThreads, 2)
   const int count = static_cast<int>(all * (blockIdx.x + 1) / gridDim.x) - first;
   LetNextStart();
   const StreamPolicy stream;
-  const PairStream<kGroup, kZeros> weights = {m, s, shared, barriers, first, count};
-  if (threadIdx.x < kMostSlots) left[threadIdx.x] = 0;
+  const int team = kLong ? warp / s.slices : warp, slice = kLong ? warp - team * s.slices : 0;
+  const PairStream<kGroup, kZeros> weights = {m, s, shared, barriers, left, first, count, team, slice};
 #if __CUDA_ARCH__ >= 900
   if (threadIdx.x == 0) InitBarrier(&factor_there);
 #endif
   weights.Start(stream);
-  const int team = kLong ? warp / s.slices : warp, slice = kLong ? warp - team * s.slices : 0;
   // The pair that this thread finishes: the warp's, one a lane, or, where it takes several warps to add one, any.
-#if __CUDA_ARCH__ >= 900
-  const int step = kLong ? s.teams : kTokenWarps;
-#else
-  const int step = s.section_pairs;  // all warps go from section to section together, and each has a pair of one at most
-#endif
-  const int my_step = kLong ? kTokenThreads : 32 * step;
-  int mine = kLong ? static_cast<int>(threadIdx.x) : team < step ? team + lane * step : count;
+  const int my_step = kLong ? kTokenThreads : 32 * s.teams;
+  int mine = kLong ? static_cast<int>(threadIdx.x) : team < s.teams ? team + lane * s.teams : count;
   FinishInput finish;
   if (mine < count) finish = LoadFinish<kClass>(task.out, task.staging, first + mine, 0);
   constexpr int kAtOnce = !kLong ? 1 : kCodes == Codes::kTernary ? 2 : 4;  // as registers allow
@@ -300,7 +305,7 @@ __global__ void __launch_bounds__(kTokenThreads, 2)
   };
   float2* sums = reinterpret_cast<float2*>(shared + s.sums);
   LaneInput<kCodes, kGroup, kZeros> in;
-  if (team < step) in.Load(shared, s, slice);
+  if (team < s.teams) in.Load(shared, s, slice);
   const auto finish_pair = [&](float2 sum, float factor) {
     if constexpr (kGroup == 0) {
       const float2 scale = reinterpret_cast<const float2*>(m.scales)[first + mine];
@@ -313,45 +318,36 @@ __global__ void __launch_bounds__(kTokenThreads, 2)
     finish = LoadFinish<kClass>(task.out, task.staging, first + mine, 0);
     old = LoadOld<kClass>(task.out, first + mine, 0);
   };
-  int slot = 0, section = 0, end = s.section_pairs, round = 0;
+  int slot = 0;
   uint32_t parity = 0;
   float2 sum = {0, 0};
 #pragma unroll 1
-  for (int base = 0; base < count; base += step) {
-    const int pair = base + team;
-    const bool mine_too = team < step && pair < count;
+  for (int round = 0; round * s.teams < count; ++round) {
+    const int pair = round * s.teams + team;
+    const bool has_pair = team < s.teams && pair < count;
 #if __CUDA_ARCH__ >= 900
-    if (!mine_too) break;
-    while (pair >= end) {
-#else
-    if (base >= end) {
+    if (!has_pair) break;  // older chips go from round to round together
 #endif
-      ++section;
-      end += s.section_pairs;
-      if (++slot == s.slots) {
-        slot = 0;
-        parity ^= 1;
-      }
-    }
-    weights.Wait(section, slot, parity, stream);
-    if (mine_too) {
-      const int of_section = pair - (end - s.section_pairs), scale_at = of_section * s.pair_scales;
-      const uint8_t* here = shared + slot * s.slot_bytes;
-      const float row = MultiplySlice<kCodes, kGroup, kZeros>(in, here + of_section * s.pair_bytes, here + s.slot_scales + scale_at,
-                                                              here + s.slot_zeros + scale_at);
+    weights.Wait(round, slot, parity, stream);
+    if (has_pair) {
+      const uint8_t* here = weights.Slot(team, slot);
+      const float row = MultiplySlice<kCodes, kGroup, kZeros>(in, here, here + s.slot_scales, here + s.slot_zeros);
       if constexpr (kLong) {
         if (lane < 2) reinterpret_cast<float*>(sums + pair * s.slices + slice)[lane] = row;
       } else {
         const float other = __shfl_xor_sync(~0u, row, 1);
         if (lane == round % 32) sum = lane % 2 == 0 ? float2{row, other} : float2{other, row};
-        if (++round % 32 == 0 || pair + step >= count) {
+        if (round % 32 == 31 || pair + s.teams >= count) {
           const float factor = factor_of_results();
           if (mine <= pair) finish_pair(sum, factor);
-          __syncwarp();
         }
       }
     }
-    weights.Leave(section, slot, left, stream);
+    weights.Leave(round, slot, stream);
+    if (++slot == s.depth) {
+      slot = 0;
+      parity ^= 1;
+    }
   }
   if constexpr (kLong) {
     __syncthreads();
