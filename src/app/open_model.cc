@@ -12,8 +12,8 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/realtime.h"
-#include "convert/gguf.h"
 #include "convert/gguf_config.h"
+#include "convert/gguf_parts.h"
 #include "convert/huggingface.h"
 #include "convert/import.h"
 #include "serve/model_manifest.h"
@@ -61,8 +61,8 @@ namespace {
 
 /// A GGUF's vocabulary, of any architecture: its weights are not looked at.
 TextParts OpenGgufText(const fs::path& path) {
-  const MappedFile file(path);
-  const GgufFile gguf = ParseGguf(file.bytes(), path.string());
+  const auto mapped = OpenGguf(path);
+  const GgufFile& gguf = mapped->gguf;
   TextParts parts;
   if (const auto vocabulary = ReadGgufVocabulary(gguf)) {
     parts.tokenizer = text::Tokenizer::FromVocabulary(*vocabulary, path.string());
@@ -100,7 +100,9 @@ bool IsTokenizerFile(const fs::path& path) {
 }
 
 TextParts OpenWeightsText(const fs::path& path) {
-  if (fs::is_directory(path)) return OpenFolderText(path);
+  if (fs::is_directory(path)) {
+    return !fs::exists(path / "config.json") && HoldsGguf(path) ? OpenGgufText(path) : OpenFolderText(path);
+  }
   if (IsGguf(path)) return OpenGgufText(path);
   if (IsTokenizerFile(path)) return {text::Tokenizer::FromPath(path), {}};
   Model model = LoadModel(path);

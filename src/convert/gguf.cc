@@ -107,7 +107,6 @@ class Parser {
     const uint64_t tensors = ReadCount("tensor count", kLeastTensorBytes);
     const uint64_t pairs = ReadCount("metadata count", kLeastPairBytes);
     for (uint64_t i = 0; i < pairs; ++i) ReadPair();
-    RefuseParts();
     const uint64_t alignment = ReadAlignment();
     struct Place {
       std::string name;
@@ -197,14 +196,6 @@ class Parser {
       for (uint64_t i = 0; i < array.count; ++i) array.arrays.push_back(ReadArray(field, depth + 1));
     }
     return array;
-  }
-
-  void RefuseParts() {
-    const auto parts = file_.Integer("split.count", 0, INT32_MAX);
-    if (parts.value_or(0) > 1) {
-      Fail(ErrorCode::kUnsupported, "{}: one of {} parts of a split model; join them first (llama-gguf-split --merge)",
-           file_.name, *parts);
-    }
   }
 
   uint64_t ReadAlignment() {

@@ -93,8 +93,9 @@ struct GgufFile {
   std::vector<float> Floats(std::string_view key) const;
 };
 
-/// Throws Error: kCorrupt (damaged), kUnsupported (another version, byte order, a tensor type that is not read, one
-/// part of a split model), always in one line that opens with `name`.
+/// One file, which may be a part of a split model (gguf_parts.h joins those). Throws Error: kCorrupt (damaged),
+/// kUnsupported (another version, byte order, a tensor type that is not read), always in one line that opens with
+/// `name`.
 GgufFile ParseGguf(std::span<const std::byte> bytes, std::string_view name);
 
 /// The bytes at which a GGUF file starts each tensor unless its metadata says otherwise.

@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "convert/gguf_parts.h"
 #include "convert/huggingface.h"
 #include "convert/llama2c.h"
 #include "model/model_file.h"
@@ -39,6 +40,11 @@ Model LoadSafetensors(const fs::path& path, const Progress& progress) {
        path.string());
 }
 
+Model LoadFolder(const fs::path& path, const Progress& progress) {
+  if (!fs::exists(path / "config.json") && HoldsGguf(path)) return ImportGguf(path, progress);
+  return ImportHuggingFace(path, progress);
+}
+
 Model LoadFile(const fs::path& path, const Progress& progress) {
   FileKind kind;
   {
@@ -67,7 +73,7 @@ Model LoadFile(const fs::path& path, const Progress& progress) {
 
 Model LoadModel(const fs::path& path, const Progress& progress) {
   try {
-    Model model = fs::is_directory(path) ? ImportHuggingFace(path, progress) : LoadFile(path, progress);
+    Model model = fs::is_directory(path) ? LoadFolder(path, progress) : LoadFile(path, progress);
     model.path = path.string();
     return model;
   } catch (const fs::filesystem_error& error) {

@@ -11,12 +11,13 @@
 
 namespace edgellm {
 
-/// Whatever lies at `path`: an EdgeLLM model file, a Hugging Face folder, a GGUF, a llama2.c .bin (with tok*.bin beside
-/// it). Throws Error with one line that names file, tensor and cause.
+/// Whatever lies at `path`: an EdgeLLM model file, a Hugging Face folder, a GGUF (for a split one any of its parts, or
+/// a folder with them), a llama2.c .bin (with tok*.bin beside it). Throws Error with one line that names file, tensor
+/// and cause.
 Model LoadModel(const std::filesystem::path& path, const Progress& progress = {});
 
 Model ImportHuggingFace(const std::filesystem::path& folder, const Progress& progress);
-Model ImportGguf(const std::filesystem::path& file, const Progress& progress);
+Model ImportGguf(const std::filesystem::path& path, const Progress& progress);
 Model ImportLlama2c(const std::filesystem::path& file, const Progress& progress);
 
 }  // namespace edgellm

@@ -7,11 +7,12 @@
 #include <set>
 
 #include "base/error.h"
-#include "base/file.h"
+#include "base/part_name.h"
 #include "base/sha256.h"
 #include "convert/gguf.h"
 #include "convert/gguf_blocks.h"
 #include "convert/gguf_config.h"
+#include "convert/gguf_parts.h"
 #include "convert/import.h"
 #include "convert/recipe.h"
 #include "convert/row_work.h"
@@ -208,7 +209,12 @@ void CheckShapes(const GgufFile& file, const Plan& plan) {
 
 Model ImportGgufBytes(std::span<const std::byte> bytes, std::string_view name, std::shared_ptr<const void> owner,
                       const Progress& progress) {
-  const GgufFile file = ParseGguf(bytes, name);
+  std::vector<GgufFile> whole;
+  whole.push_back(ParseGguf(bytes, name));
+  return ImportParsedGguf(JoinGgufParts(std::move(whole)), std::move(owner), progress);
+}
+
+Model ImportParsedGguf(const GgufFile& file, std::shared_ptr<const void> owner, const Progress& progress) {
   const GgufArchitecture& architecture = ReadGgufArchitecture(file);
   if (file.tensors.empty()) {
     Fail(ErrorCode::kUnsupported, "{}: holds a vocabulary but no weights", file.name);
@@ -225,15 +231,24 @@ Model ImportGgufBytes(std::span<const std::byte> bytes, std::string_view name, s
 }
 
 Model ImportGguf(const std::filesystem::path& path, const Progress& progress) {
-  const auto file = std::make_shared<const MappedFile>(path);
-  Model model = ImportGgufBytes(file->bytes(), path.string(), file, progress);
-  if (model.name.empty()) model.name = path.stem().string();
-  model.provenance.source = path.filename().string();
+  const auto mapped = OpenGguf(path);
+  Model model = ImportParsedGguf(mapped->gguf, mapped, progress);
+  const std::filesystem::path first = mapped->files.front()->path();
+  if (model.name.empty()) {
+    const std::string stem = first.stem().string();
+    const auto part = ParsePartName(stem);
+    model.name = part ? part->name : stem;
+  }
+  model.provenance.source = first.filename().string();
   model.provenance.source_format = "gguf";
-  if (progress) progress("hashing", 0, file->bytes().size());
-  model.provenance.source_digest = Sha256Hex(file->bytes());
+  Sha256 digest;
+  for (size_t i = 0; i < mapped->files.size(); ++i) {
+    if (progress) progress("hashing", i, mapped->files.size());
+    digest.Update(mapped->files[i]->bytes());
+  }
+  model.provenance.source_digest = digest.Finish();
   model.provenance.created_by = "edgellm " EDGELLM_VERSION;
-  if (progress) progress("hashing", file->bytes().size(), file->bytes().size());
+  if (progress) progress("hashing", mapped->files.size(), mapped->files.size());
   return model;
 }
 

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "base/progress.h"
+#include "convert/gguf.h"
 #include "model/model.h"
 
 namespace edgellm {
@@ -15,5 +16,8 @@ namespace edgellm {
 /// opens with `name`.
 Model ImportGgufBytes(std::span<const std::byte> bytes, std::string_view name, std::shared_ptr<const void> owner,
                       const Progress& progress);
+
+/// The same from a file that is parsed, or from the joined parts of a split one; `owner` keeps what it refers to alive.
+Model ImportParsedGguf(const GgufFile& file, std::shared_ptr<const void> owner, const Progress& progress);
 
 }  // namespace edgellm

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/one_line.h"
+#include "base/part_name.h"
 
 namespace edgellm {
 namespace {
@@ -40,20 +41,6 @@ bool AllDigits(std::string_view text) {
   return !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isdigit(c) != 0; });
 }
 
-/// Takes "-00001-of-00003" off the end and tells the 3; 1 where there is none.
-size_t TakePartNumber(std::string* stem) {
-  constexpr size_t kLength = std::string_view("-00001-OF-00003").size();
-  if (stem->size() <= kLength) return 1;
-  const std::string_view end = std::string_view(*stem).substr(stem->size() - kLength);
-  if (end.substr(0, 1) != "-" || end.substr(6, 4) != "-OF-" || !AllDigits(end.substr(1, 5)) ||
-      !AllDigits(end.substr(10))) {
-    return 1;
-  }
-  const auto parts = static_cast<size_t>(std::stoul(std::string(end.substr(10))));
-  stem->resize(stem->size() - kLength);
-  return std::max<size_t>(parts, 1);
-}
-
 /// Projectors of images and matrices of importance are GGUF files too, but no models.
 bool IsModelGguf(std::string_view path) {
   const std::string name = Upper(FileName(path));
@@ -66,10 +53,11 @@ std::vector<Gguf> FindGgufs(const std::vector<HubFile>& files) {
     if (!IsModelGguf(file.path)) continue;
     std::string stem = Upper(file.path);
     stem.resize(stem.size() - std::string_view(".GGUF").size());
-    const size_t parts = TakePartNumber(&stem);
+    const auto part = ParsePartName(stem);
+    if (part) stem = part->name;
     Gguf& gguf = found[stem];
     gguf.stem = stem;
-    gguf.wanted_parts = parts;
+    gguf.wanted_parts = part ? static_cast<size_t>(part->count) : 1;
     gguf.parts.push_back(file);
   }
   std::vector<Gguf> ggufs;

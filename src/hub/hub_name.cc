@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/one_line.h"
+#include "base/part_name.h"
 #include "hub/curl_handles.h"
 
 namespace edgellm {
@@ -53,6 +54,7 @@ std::string Stem(std::string_view file) {
   for (const std::string_view suffix : {".gguf", ".edgellm", ".safetensors"}) {
     if (file.size() > suffix.size() && file.ends_with(suffix)) file.remove_suffix(suffix.size());
   }
+  if (auto part = ParsePartName(file)) return std::move(part->name);  // one part stands for all
   return std::string(file);
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/one_line.h"
+#include "base/part_name.h"
 #include "hub/curl_handles.h"
 #include "hub/hub_answer.h"
 #include "hub/pull.h"
@@ -117,8 +118,30 @@ class Planner {
     if (!remote.path.ends_with(".gguf") && !remote.path.ends_with(".edgellm")) {
       Fail(ErrorCode::kUnsupported, "{}: neither a GGUF (.gguf) nor a model file (.edgellm)", remote.path);
     }
+    if (auto parts = PlanParts(remote)) return std::move(*parts);
     if (!Probe(&remote)) Fail(ErrorCode::kNotFound, "{}: not found (HTTP 404)", OneLine(source_.url));
     return {ChosenFiles::Form::kFile, {std::move(remote)}, ""};
+  }
+
+  /// All parts of a split GGUF, where the address is that of one of them.
+  std::optional<PullPlan> PlanParts(const RemoteFile& named) {
+    const auto part = ParsePartName(named.path.substr(0, named.path.rfind('.')));
+    if (!part || part->count == 1 || !named.path.ends_with(".gguf")) return std::nullopt;
+    const std::string ending = PartEnding(part->number, part->count);
+    const size_t place = named.url.rfind(ending, named.url.find('?'));
+    if (place == named.url.npos) return std::nullopt;
+    PullPlan plan{ChosenFiles::Form::kFolder, {}, ""};
+    for (int number = 1; number <= part->count; ++number) {
+      RemoteFile remote;
+      const std::string own = PartEnding(number, part->count);
+      remote.path = part->name + own + ".gguf";
+      remote.url = std::string(named.url).replace(place, ending.size(), own);
+      if (!Probe(&remote)) {
+        Fail(ErrorCode::kNotFound, "{}: part {} of {} is not there (HTTP 404)", remote.path, number, part->count);
+      }
+      plan.files.push_back(std::move(remote));
+    }
+    return plan;
   }
 
   /// A folder of a plain web server: nothing lists it, so the files that a checkpoint may have are asked for.

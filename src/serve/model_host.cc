@@ -90,9 +90,9 @@ StoredModel Describe(const ModelStore& store, const std::string& model, const fs
   if (auto stored = store.Find(model)) return *stored;
   StoredModel stored{path.string(), path, 0, 0, false};
   std::error_code failed;
-  if (fs::is_regular_file(path, failed)) stored.bytes = fs::file_size(path, failed);
-  for (const auto& entry : fs::directory_iterator(path, failed)) {
-    if (entry.is_regular_file(failed)) stored.bytes += entry.file_size(failed);
+  for (const auto& file : FilesOf(path)) {
+    const uint64_t bytes = fs::file_size(file, failed);
+    if (!failed) stored.bytes += bytes;
   }
   stored.modified = MarkOf(path).seconds;
   return stored;

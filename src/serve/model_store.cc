@@ -12,7 +12,9 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/part_name.h"
 #include "base/sha256.h"
+#include "convert/gguf_parts.h"
 #include "hub/pull.h"
 #include "model/model_file.h"
 #include "serve/environment.h"
@@ -38,13 +40,24 @@ bool IsHuggingFaceFolder(const fs::path& path) {
   return fs::is_directory(path, ignored) && fs::exists(path / "config.json", ignored);
 }
 
+/// A model that is a folder: a checkpoint, or the parts of a split GGUF.
+bool IsModelFolder(const fs::path& path) {
+  std::error_code ignored;
+  return IsHuggingFaceFolder(path) || (fs::is_directory(path, ignored) && IsGgufFolder(path));
+}
+
 /// What a file or folder's name says after the model's: ".edgellm", ".gguf", ".model.json", "" for a folder; absent for
-/// what is no model.
-std::optional<std::string_view> ModelSuffix(const fs::path& path) {
-  if (IsHuggingFaceFolder(path)) return "";
+/// what is no model. Of a split GGUF whose parts lie beside other models the first part stands for all.
+std::optional<std::string> ModelSuffix(const fs::path& path) {
+  if (IsModelFolder(path)) return "";
+  if (IsGgufPart(path)) {
+    const auto part = ParsePartName(path.stem().native());
+    if (part->number != 1) return std::nullopt;
+    return PartEnding(1, part->count) + ".gguf";
+  }
   for (const std::string_view suffix :
        {std::string_view(kModelFileSuffix), std::string_view(".gguf"), kManifestSuffix}) {
-    if (path.native().size() > suffix.size() && path.native().ends_with(suffix)) return suffix;
+    if (path.native().size() > suffix.size() && path.native().ends_with(suffix)) return std::string(suffix);
   }
   return std::nullopt;
 }
@@ -84,15 +97,16 @@ int64_t UnixSeconds(fs::file_time_type time) {
   return std::chrono::duration_cast<std::chrono::seconds>(system.time_since_epoch()).count();
 }
 
-/// The files that make up a model, in name order.
-std::vector<fs::path> FilesOf(const fs::path& path) {
-  if (!fs::is_directory(path)) return {path};
-  std::vector<fs::path> files;
-  for (const auto& entry : fs::directory_iterator(path)) {
-    if (entry.is_regular_file()) files.push_back(entry.path());
+/// A file, a folder, or all parts of a split GGUF.
+void RemoveModel(const fs::path& path, std::error_code* failed) {
+  if (!IsGgufPart(path)) {
+    fs::remove_all(path, *failed);
+    return;
   }
-  std::sort(files.begin(), files.end());
-  return files;
+  // The first part goes first: from then on the others are no model.
+  for (const auto& part : GgufPartsBeside(path)) {
+    if (!*failed) fs::remove(part, *failed);
+  }
 }
 
 StoredModel Describe(std::string name, const fs::path& path, bool bundled) {
@@ -140,6 +154,16 @@ void DigestEnds(const fs::path& path, Sha256* digest) {
 }
 
 }  // namespace
+
+std::vector<fs::path> FilesOf(const fs::path& path) {
+  if (!fs::is_directory(path)) return IsGgufPart(path) ? GgufPartsBeside(path) : std::vector{path};
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::directory_iterator(path)) {
+    if (entry.is_regular_file()) files.push_back(entry.path());
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
 
 bool IsManifestPath(const fs::path& path) {
   return path.native().size() > kManifestSuffix.size() && path.native().ends_with(kManifestSuffix);
@@ -236,14 +260,15 @@ void ModelStore::Publish(const fs::path& ready, std::string_view name) const {
   fs::path to = PathFor(name);
   const auto suffix = ModelSuffix(ready);
   if (!suffix) Fail(ErrorCode::kUnsupported, "{}: no model that the store can hold", ready.string());
-  to = folder_ / (NameInStore(name) + std::string(*suffix));
+  EDGELLM_CHECK(!IsGgufPart(ready), "the parts of a split model are published as a folder");
+  to = folder_ / (NameInStore(name) + *suffix);
   std::error_code failed;
   for (fs::path above = to.parent_path(); above != folder_ && above.has_relative_path(); above = above.parent_path()) {
-    if (IsHuggingFaceFolder(above)) {
+    if (IsModelFolder(above)) {
       Fail(ErrorCode::kInvalidArgument, "'{}' cannot be a name: {} is a model's folder", name, above.string());
     }
   }
-  if (suffix->empty() && fs::is_directory(to, failed) && !IsHuggingFaceFolder(to) && !fs::is_empty(to, failed)) {
+  if (suffix->empty() && fs::is_directory(to, failed) && !IsModelFolder(to) && !fs::is_empty(to, failed)) {
     Fail(ErrorCode::kInvalidArgument, "'{}' cannot be a name: {} holds other models", name, to.string());
   }
   const auto replaced = Find(name);
@@ -253,21 +278,24 @@ void ModelStore::Publish(const fs::path& ready, std::string_view name) const {
   Replace(ready, to);
   SyncFolder(to.parent_path());
   // The name may have belonged to a model of another form, which must not go on hiding this one.
-  if (replaced && !replaced->bundled && replaced->path != to) fs::remove_all(replaced->path, failed);
+  if (replaced && !replaced->bundled && replaced->path != to) RemoveModel(replaced->path, &failed);
 }
 
 void ModelStore::Copy(std::string_view source, std::string_view destination) const {
   const fs::path from = Resolve(source);
   PathFor(destination);
   std::error_code failed;
-  const bool folder = fs::is_directory(from, failed);
-  // A file is what its content says, whatever it is called.
-  const std::string suffix(ModelSuffix(from).value_or(folder ? "" : kModelFileSuffix));
+  const bool parts = IsGgufPart(from);
+  const bool folder = parts || fs::is_directory(from, failed);
+  // A file is what its content says, whatever it is called. Parts of a split model become a folder.
+  const std::string suffix = folder ? "" : ModelSuffix(from).value_or(std::string(kModelFileSuffix));
   if (fs::equivalent(from, folder_ / (NameInStore(destination) + suffix), failed)) return;
   const fs::path work = WorkFolder() / fmt::format("copy-{}", getpid());
   const fs::path partial = work / ("copy" + suffix);
-  fs::create_directories(work, failed);
-  if (!failed) fs::copy(from, partial, fs::copy_options::recursive | fs::copy_options::overwrite_existing, failed);
+  fs::create_directories(parts ? partial : work, failed);
+  for (const auto& file : parts ? GgufPartsBeside(from) : std::vector{from}) {
+    if (!failed) fs::copy(file, partial, fs::copy_options::recursive | fs::copy_options::overwrite_existing, failed);
+  }
   try {
     if (failed) Fail(ErrorCode::kIo, "cannot copy {}: {}", from.string(), failed.message());
     Publish(partial, destination);
@@ -289,7 +317,7 @@ void ModelStore::Remove(std::string_view name) const {
     Fail(ErrorCode::kNotFound, "model '{}' not found", name);
   }
   if (model->bundled) Fail(ErrorCode::kInvalidArgument, "model '{}' came with the program and is not removed", name);
-  fs::remove_all(model->path, failed);
+  RemoveModel(model->path, &failed);
   if (failed) Fail(ErrorCode::kIo, "cannot remove {}: {}", model->path.string(), failed.message());
 }
 

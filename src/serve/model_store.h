@@ -67,6 +67,9 @@ std::string ShortId(const std::filesystem::path& path);
 /// All 64 digits of it.
 std::string LongId(const std::filesystem::path& path);
 
+/// The files that make up a model, in name order: the file, those in the folder, all parts of a split GGUF.
+std::vector<std::filesystem::path> FilesOf(const std::filesystem::path& path);
+
 /// Ends the file names of manifests (model_manifest.h).
 inline constexpr std::string_view kManifestSuffix = ".model.json";
 bool IsManifestPath(const std::filesystem::path& path);

@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "convert/gguf.h"
+#include "convert/gguf_parts.h"
 #include "convert/huggingface.h"
 #include "model/model_file.h"
 #include "model/safetensors.h"
@@ -56,8 +56,9 @@ ModelSummary OfModelFile(const fs::path& path) {
   return summary;
 }
 
-ModelSummary OfGguf(const MappedFile& file) {
-  const GgufFile gguf = ParseGguf(file.bytes(), file.path().string());
+ModelSummary OfGguf(const fs::path& path) {
+  const auto mapped = OpenGguf(path);
+  const GgufFile& gguf = mapped->gguf;
   ModelSummary summary;
   summary.source_format = "gguf";
   summary.family = gguf.Text("general.architecture").value_or("");
@@ -106,20 +107,19 @@ ModelSummary OfFolder(const fs::path& folder) {
 }
 
 ModelSummary OfWeights(const fs::path& path) {
-  if (fs::is_directory(path)) return OfFolder(path);
+  if (fs::is_directory(path)) {
+    return !fs::exists(path / "config.json") && HoldsGguf(path) ? OfGguf(path) : OfFolder(path);
+  }
   const MappedFile file(path);
   if (file.bytes().size() >= 4 && std::memcmp(file.bytes().data(), kGgufMagic.data(), kGgufMagic.size()) == 0) {
-    return OfGguf(file);
+    return OfGguf(path);
   }
   return OfModelFile(path);
 }
 
 uint64_t BytesOf(const fs::path& path) {
-  if (!fs::is_directory(path)) return fs::file_size(path);
   uint64_t bytes = 0;
-  for (const auto& entry : fs::directory_iterator(path)) {
-    if (entry.is_regular_file()) bytes += entry.file_size();
-  }
+  for (const auto& file : FilesOf(path)) bytes += fs::file_size(file);
   return bytes;
 }
 

@@ -8,6 +8,7 @@ import subprocess
 import time
 import unittest
 
+from gguf_parts import split_gguf
 from program import PROGRAM, ProgramTest, make_model
 from stand_in_hub import StandInHub
 
@@ -47,6 +48,31 @@ class Pull(ProgramTest):
         self.assertLess(hub.sent - sent, 10_000)  # the list of files alone
         self.succeed("rm", "owner/model")
         self.assertEqual(self.names(), [])
+
+    def test_split_gguf(self):
+        self.succeed("convert", self.model, "m.gguf", "--type", "q8_0")
+        said = ("Hi there", "-n", "8", "--threads", "1", "--temperature", "0")
+        expected = self.succeed("run", "m.gguf", *said)
+        parts = split_gguf((self.folder / "m.gguf").read_bytes(), 3)
+        names = [f"m-Q8_0-0000{i + 1}-of-00003.gguf" for i in range(3)]
+        hub = self.start_hub({"q/" + name: part for name, part in zip(names, parts)})
+        self.succeed("pull", "owner/model:Q8_0")
+        self.assertEqual(self.names(), ["owner/model:Q8_0"])
+        self.assertEqual(sorted(path.name for path in (self.store / "owner/model:Q8_0").iterdir()), names)
+        self.assertEqual(self.succeed("run", "owner/model:Q8_0", *said), expected)
+        facts = [self.succeed_json("show", model)["details"] for model in ("owner/model:Q8_0", "m.gguf")]
+        self.assertEqual(facts[0], facts[1])
+        self.assertFalse(self.succeed_json("pull", "owner/model:Q8_0")["changed"])
+        # From a plain web server, by the address of any part.
+        elsewhere = StandInHub({name: part for name, part in zip(names, parts)})
+        self.addCleanup(elsewhere.close)
+        self.succeed("pull", elsewhere.url + "/plain/" + names[1], "--name", "mine")
+        self.assertEqual(self.succeed("run", "mine", *said), expected)
+        self.assertEqual(self.succeed("run", self.store / "mine" / names[0], *said), expected)
+        del elsewhere.files[names[2]]
+        self.assertIn(names[2], self.refuse("pull", elsewhere.url + "/plain/" + names[1], "--name", "other"))
+        (self.store / "mine" / names[2]).unlink()
+        self.assertIn(names[2], self.refuse("run", "mine", "Hi"))
 
     def test_gguf_by_quantisation_and_by_address(self):
         self.succeed("convert", self.model, "m.gguf", "--type", "q8_0")

@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "base/half.h"
+#include "base/part_name.h"
 #include "convert/export_gguf.h"
 #include "convert/gguf_architecture.h"
 #include "convert/gguf_writer.h"
@@ -153,6 +154,65 @@ inline Bytes SampleGguf(const ModelConfig& config, const GgufVariation& variatio
   }
   variation.add(writer);
   return BytesOf(writer);
+}
+
+/// What a part of a split model says of itself; the sample tells lies where a test wants them.
+struct PartFacts {
+  int number = 0, count = 1;  // from 0, as split.no
+  int tensors = 0;            // of all parts
+  std::set<std::string> left_out = {};
+};
+
+inline void AddPartMetadata(GgufWriter& writer, const PartFacts& facts) {
+  const auto add = [&](const std::string& key, int value) {
+    if (!facts.left_out.contains(key)) writer.AddUint32(key, static_cast<uint32_t>(value));
+  };
+  add("split.no", facts.number);
+  add("split.count", facts.count);
+  add("split.tensors.count", facts.tensors);
+}
+
+/// The sample in parts, as llama-gguf-split makes them: metadata in the first, tensors in order; with
+/// `first_is_empty` all of them in the others. `lie` may change what a part says of itself.
+inline std::vector<Bytes> SampleGgufParts(const ModelConfig& config, int count, bool first_is_empty = false,
+                                          const std::function<void(PartFacts&)>& lie = {}) {
+  const Bytes whole = SampleGguf(config);
+  const GgufFile file = ParseGguf(whole, "whole");
+  const auto total = static_cast<int>(file.tensors.size());
+  std::vector<Bytes> parts;
+  for (int number = 0; number < count; ++number) {
+    GgufWriter writer;
+    if (number == 0) AddSampleMetadata(writer, config, {});
+    PartFacts facts{number, count, total};
+    if (lie) lie(facts);
+    AddPartMetadata(writer, facts);
+    int index = 0;
+    for (const auto& [name, tensor] : file.tensors) {
+      const int place = first_is_empty ? 1 + index * (count - 1) / total : index * count / total;
+      ++index;
+      if (place != number) continue;
+      writer.AddTensor(
+          name, tensor.traits->type, tensor.rows, tensor.cols, tensor.is_vector,
+          [bytes = Bytes(tensor.bytes.begin(), tensor.bytes.end())](const GgufWriter::Sink& sink) { sink(bytes); });
+    }
+    parts.push_back(BytesOf(writer));
+  }
+  return parts;
+}
+
+inline std::string TextOf(const Bytes& bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+/// Writes them as FOLDER/NAME-00001-of-00003.gguf and so on.
+inline void WriteGgufParts(const std::filesystem::path& folder, const std::string& name,
+                           const std::vector<Bytes>& parts) {
+  std::filesystem::create_directories(folder);
+  for (size_t i = 0; i < parts.size(); ++i) {
+    FileWriter file(folder / (name + PartEnding(static_cast<int>(i) + 1, static_cast<int>(parts.size())) + ".gguf"));
+    file.Write(TextOf(parts[i]));
+    file.Commit();
+  }
 }
 
 }  // namespace edgellm

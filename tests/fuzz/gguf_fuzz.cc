@@ -1,6 +1,6 @@
-// Fuzzes the reading of GGUF files: container, metadata, vocabulary, block repacking. What is imported must be sound:
-// its weights bind to its plan, and each row decodes. Any outcome is fine but a crash, a leak, a hang, or an exception
-// that is not an Error of one line.
+// Fuzzes the reading of GGUF files: container, metadata, vocabulary, block repacking, parts that are one model. What is
+// imported must be sound: its weights bind to its plan, and each row decodes. Any outcome is fine but a crash, a leak,
+// a hang, or an exception that is not an Error of one line.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/utf8.h"
 #include "convert/gguf_config.h"
+#include "convert/gguf_parts.h"
 #include "convert/import_gguf.h"
 #include "model/lower.h"
 #include "quant/codec.h"
@@ -52,6 +53,30 @@ void ReadVocabulary(const std::vector<std::byte>& bytes) {
   }
 }
 
+/// A split model of two parts: the first's length, then both.
+void ImportParts(const uint8_t* data, size_t size) {
+  uint32_t first = 0;
+  if (size < sizeof(first)) return;
+  std::memcpy(&first, data, sizeof(first));
+  const std::span<const uint8_t> rest(data + sizeof(first), size - sizeof(first));
+  if (first > rest.size()) return;
+  using Bytes = std::vector<std::byte>;
+  const auto owner = std::make_shared<std::pair<Bytes, Bytes>>(first, rest.size() - first);
+  if (first != 0) std::memcpy(owner->first.data(), rest.data(), first);
+  if (first != rest.size()) std::memcpy(owner->second.data(), rest.data() + first, rest.size() - first);
+  try {
+    std::vector<edgellm::GgufFile> parts;
+    parts.push_back(edgellm::ParseGguf(owner->first, "first"));
+    parts.push_back(edgellm::ParseGguf(owner->second, "second"));
+    const size_t tensors = parts[0].tensors.size() + parts[1].tensors.size();
+    const auto joined = edgellm::JoinGgufParts(std::move(parts));
+    Require(joined.tensors.size() == tensors, "every tensor of every part is there");
+    edgellm::ImportParsedGguf(joined, owner, {});
+  } catch (const edgellm::Error& error) {
+    RequireOneLine(error);
+  }
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -60,5 +85,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size != 0) std::memcpy(bytes->data(), data, size);
   Import(bytes);
   ReadVocabulary(*bytes);
+  ImportParts(data, size);
   return 0;
 }

@@ -26,6 +26,7 @@ TEST(HubName, ChoicesAndRevisions) {
   EXPECT_EQ(ParseHubName("hf.co/o/m:Q4_K_M").name, "o/m:Q4_K_M");
   EXPECT_EQ(ParseHubName("o/m:sub/x-Q8_0.gguf").choice, "sub/x-Q8_0.gguf");
   EXPECT_EQ(ParseHubName("o/m:sub/x-Q8_0.gguf").name, "o/m:x-Q8_0");
+  EXPECT_EQ(ParseHubName("o/m:sub/x-Q8_0-00001-of-00003.gguf").name, "o/m:x-Q8_0");
   EXPECT_EQ(ParseHubName("o/m:latest").name, "o/m");
   EXPECT_EQ(ParseHubName("https://huggingface.co/o/m:Q8_0").choice, "Q8_0");
   const HubSource page = ParseHubName("https://huggingface.co/o/m/blob/refs%2Fpr%2F1/a%20b.gguf");

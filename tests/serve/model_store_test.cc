@@ -151,6 +151,48 @@ TEST_F(ModelStoreTest, PublishingHidesNoOtherModels) {
   EXPECT_EQ(store.List().size(), 2u);
 }
 
+TEST_F(ModelStoreTest, PartsOfASplitModelAreOneModel) {
+  const ModelStore store = Store();
+  // As `pull` leaves them: a folder of their own.
+  Write("models/.pull/1/files/m-00001-of-00002.gguf", "one");
+  Write("models/.pull/1/files/m-00002-of-00002.gguf", "two!");
+  store.Publish(root_ / "models/.pull/1/files", "owner/split:Q8_0");
+  // As somebody may put them there: beside other models.
+  Write("models/owner/loose-00001-of-00002.gguf", "1");
+  Write("models/owner/loose-00002-of-00002.gguf", "22");
+  Write("models/owner/other.gguf", "333");
+  std::vector<std::string> names;
+  for (const auto& model : store.List()) names.push_back(model.name);
+  EXPECT_EQ(names, (std::vector<std::string>{"owner/loose", "owner/other", "owner/split:Q8_0"}));
+  EXPECT_EQ(store.Find("owner/split:Q8_0")->bytes, 7u);
+  EXPECT_EQ(store.Find("owner/loose")->bytes, 3u);
+  EXPECT_EQ(FilesOf(store.Resolve("owner/loose")).size(), 2u);
+  EXPECT_THROW(store.Publish(root_ / "models/owner/split:Q8_0", "owner/split:Q8_0/inside"), Error);
+}
+
+TEST_F(ModelStoreTest, PartsOfASplitModelGoTogether) {
+  const ModelStore store = Store();
+  Write("models/loose-00001-of-00002.gguf", "1");
+  Write("models/loose-00002-of-00002.gguf", "22");
+  store.Copy("loose", "copy");
+  EXPECT_EQ(FilesOf(store.Resolve("copy")).size(), 2u);
+  EXPECT_EQ(ReadFile(store.Resolve("copy") / "loose-00002-of-00002.gguf"), "22");
+  store.Copy("copy", "copy2");
+  EXPECT_EQ(store.Find("copy2")->bytes, 3u);
+  store.Remove("loose");
+  EXPECT_FALSE(fs::exists(root_ / "models/loose-00002-of-00002.gguf"));
+  store.Remove("copy");
+  EXPECT_FALSE(fs::exists(root_ / "models/copy"));
+  // Another form of the model takes the place of all parts.
+  Write("models/loose-00001-of-00002.gguf", "1");
+  Write("models/loose-00002-of-00002.gguf", "22");
+  Write("models/.pull/1/model.gguf", "whole");
+  store.Publish(root_ / "models/.pull/1/model.gguf", "loose");
+  EXPECT_EQ(ReadFile(store.Resolve("loose")), "whole");
+  EXPECT_FALSE(fs::exists(root_ / "models/loose-00001-of-00002.gguf"));
+  EXPECT_FALSE(fs::exists(root_ / "models/loose-00002-of-00002.gguf"));
+}
+
 TEST_F(ModelStoreTest, OfTwoFormsTheNewerCounts) {
   Write("models/a.edgellm", "old");
   Write("models/a.gguf", "new");
