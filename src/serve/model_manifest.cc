@@ -104,7 +104,7 @@ std::vector<std::pair<std::string, std::string>> ReadPairs(const JsonFields& fie
 /// The base's manifest with what the new one says over it.
 ModelManifest Merge(ModelManifest base, const ModelManifest& over) {
   for (const auto& [name, value] : over.parameters) {
-    if (name != "stop") std::erase_if(base.parameters, [&](const auto& old) { return old.first == name; });
+    if (name != "stop") std::erase_if(base.parameters, [&name = name](const auto& old) { return old.first == name; });
   }
   const auto is_stop = [](const auto& parameter) { return parameter.first == "stop"; };
   if (std::any_of(over.parameters.begin(), over.parameters.end(), is_stop)) std::erase_if(base.parameters, is_stop);

@@ -138,7 +138,8 @@ ModelSummary Summarise(const ModelSource& source) {
   if (source.manifest) {
     const ModelManifest& manifest = *source.manifest;
     for (const auto& [name, value] : manifest.parameters) {
-      if (name != "stop") std::erase_if(summary.parameters_set, [&](const auto& old) { return old.first == name; });
+      if (name != "stop")
+        std::erase_if(summary.parameters_set, [&name = name](const auto& old) { return old.first == name; });
     }
     summary.parameters_set.insert(summary.parameters_set.end(), manifest.parameters.begin(), manifest.parameters.end());
     if (manifest.chat_template && !manifest.chat_template->empty()) summary.chat_template = *manifest.chat_template;
