@@ -108,8 +108,9 @@ std::map<std::string, GgufTensor, std::less<>> TensorsOfAll(const std::vector<Gg
   for (const GgufFile& part : parts) {
     for (const auto& [name, tensor] : part.tensors) {
       if (all.emplace(name, tensor).second) continue;
-      const auto holder = std::find_if(parts.begin(), parts.end(),
-                                       [&](const GgufFile& earlier) { return earlier.tensors.contains(name); });
+      const auto holder = std::find_if(parts.begin(), parts.end(), [&tensor_name = name](const GgufFile& earlier) {
+        return earlier.tensors.contains(tensor_name);
+      });
       Fail(ErrorCode::kCorrupt, "{}: tensor {} is in {} too", part.name, OneLine(name), holder->name);
     }
   }
