@@ -13,7 +13,7 @@ namespace edgellm::constrain {
 
 struct ToolCall {
   int index = 0;        // of this answer, from 0
-  std::string id = {};  // "call_" and 24 letters and digits
+  std::string id = {};  // "call_" and 24 letters and digits; 9 of them alone where Mistral's templates need that
   std::string name = {};
   std::string arguments = {};  // JSON text of an object
 };
@@ -44,20 +44,29 @@ class ToolCallParser {
   enum class State : uint8_t {
     kStart,    // Llama 3: nothing but white space so far
     kContent,  // text; a tag may begin
+    kHead,     // Mistral: after the tag, before the JSON
     kObject,   // in or before the JSON of a call
-    kClose,    // after it: white space, the closing tag
+    kClose,    // after it: white space, the closing tag; in a list the comma or the bracket
   };
 
   void Run(bool at_end, ToolCallOutput* output);
   bool RunStart(bool at_end, ToolCallOutput* output);
   bool RunContent(bool at_end, ToolCallOutput* output);
+  bool RunHead(bool at_end, ToolCallOutput* output);
   bool RunObject(bool at_end, ToolCallOutput* output);
   bool RunClose(bool at_end);
+  bool RunNext(bool at_end);
+  void Enter(size_t begin);
+  bool CloseMayBegin(bool at_end) const;
+  /// What is held back is no call, as far as `end`; what follows is looked at again.
+  bool GiveUpCall(size_t end, ToolCallOutput* output);
   /// What is held back is content up to `end`; what follows is looked at again.
   void GiveUp(size_t end, ToolCallOutput* output);
   bool ReadCall(std::string_view json, ToolCallOutput* output);
+  bool TakeCall(const std::string& name, nlohmann::ordered_json arguments, ToolCallOutput* output);
 
   ToolCallFamily family_;
+  std::string_view open_, close_;  // tags; empty: none
   ToolCallOptions options_;
   State state_;
   std::string held_;    // text that is not decided yet
@@ -65,6 +74,8 @@ class ToolCallParser {
   size_t scanned_ = 0;  // kObject: how far held_ was scanned
   int depth_ = 0;       // kObject: open braces and brackets
   bool in_string_ = false, escaped_ = false;
+  bool in_list_ = false;  // Mistral: kObject is an element
+  std::string name_;      // Mistral: of the call whose arguments kObject reads; empty: the JSON has it
   int calls_ = 0;
 };
 

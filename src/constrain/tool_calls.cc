@@ -19,6 +19,45 @@ ExpressionId Arguments(const ToolFunction& function, JsonParts* parts) {
   return AddJsonSchema(schema, name, parts);
 }
 
+/// {"name": …, "arguments": {…}} of each function
+ExpressionId CallObject(std::string_view arguments_key, std::span<const ToolFunction> functions, JsonParts* parts) {
+  Grammar& grammar = parts->grammar();
+  const ExpressionId name = grammar.Text("\"name\""), arguments = grammar.Text(arguments_key);
+  std::vector<ExpressionId> calls;
+  for (const ToolFunction& function : functions) {
+    calls.push_back(parts->ObjectOf({{parts->Member(name, parts->Constant(function.name))},
+                                     {parts->Member(arguments, Arguments(function, parts))}}));
+  }
+  return grammar.Choice(std::move(calls));
+}
+
+/// [TOOL_CALLS]NAME[ARGS]{…} of each function
+ExpressionId NamedCall(std::span<const ToolFunction> functions, JsonParts* parts) {
+  Grammar& grammar = parts->grammar();
+  const ExpressionId letter = grammar.Class({{'0', '9'}, {'A', 'Z'}, {'a', 'z'}});
+  const ExpressionId id =
+      grammar.Sequence({grammar.Text(kMistralId), grammar.Repeat(letter, kMistralIdLength, kMistralIdLength)});
+  std::vector<ExpressionId> calls;
+  for (const ToolFunction& function : functions) {
+    calls.push_back(grammar.Sequence({grammar.Text(std::string(kMistralOpen) + function.name), grammar.Optional(id),
+                                      grammar.Text(kMistralArguments), Arguments(function, parts)}));
+  }
+  return grammar.Choice(std::move(calls));
+}
+
+/// One call of any function, as a rule: it may stand at several places.
+ExpressionId AnyCall(ToolCallFamily family, std::span<const ToolFunction> functions, JsonParts* parts) {
+  Grammar& grammar = parts->grammar();
+  if (family == ToolCallFamily::kLlama3) return CallObject("\"parameters\"", functions, parts);
+  ExpressionId call = family == ToolCallFamily::kMistralNamed ? NamedCall(functions, parts)
+                                                              : CallObject("\"arguments\"", functions, parts);
+  if (family == ToolCallFamily::kTagged) {
+    const auto before = std::string(kToolCallOpen) + "\n", after = "\n" + std::string(kToolCallClose);
+    call = grammar.Sequence({grammar.Text(before), call, grammar.Text(after)});
+  }
+  return grammar.Reference(grammar.AddRule("call", call));
+}
+
 }  // namespace
 
 ToolCallFamily DetectToolCallFamily(std::string_view chat_template) {
@@ -26,6 +65,7 @@ ToolCallFamily DetectToolCallFamily(std::string_view chat_template) {
   // Qwen3-Coder has the tags too, but XML inside them.
   if (has(kToolCallOpen) && has("arguments") && !has("<function=")) return ToolCallFamily::kTagged;
   if (has("<|start_header_id|>") && has("ipython") && has("\"parameters\"")) return ToolCallFamily::kLlama3;
+  if (has(kMistralOpen)) return has(kMistralArguments) ? ToolCallFamily::kMistralNamed : ToolCallFamily::kMistralList;
   return ToolCallFamily::kNone;
 }
 
@@ -38,23 +78,17 @@ Grammar ToolCallGrammar(ToolCallFamily family, std::span<const ToolFunction> fun
   }
   Grammar grammar;
   JsonParts parts(&grammar, style);
-  const bool tagged = family == ToolCallFamily::kTagged;
-  const ExpressionId name_key = grammar.Text("\"name\"");
-  const ExpressionId arguments_key = grammar.Text(tagged ? "\"arguments\"" : "\"parameters\"");
-  std::vector<ExpressionId> calls;
-  for (const ToolFunction& function : functions) {
-    calls.push_back(parts.ObjectOf({{parts.Member(name_key, parts.Constant(function.name))},
-                                    {parts.Member(arguments_key, Arguments(function, &parts))}}));
-  }
-  ExpressionId text = grammar.Choice(std::move(calls));
-  if (tagged) {
-    const auto line_after = std::string(kToolCallOpen) + "\n", line_before = "\n" + std::string(kToolCallClose);
-    text = grammar.Sequence({grammar.Text(line_after), text, grammar.Text(line_before)});
-    if (max_calls > 1) {
-      const ExpressionId call = grammar.Reference(grammar.AddRule("call", text));
-      const ExpressionId more = grammar.Sequence({grammar.Text("\n"), call});
-      text = grammar.Sequence({call, grammar.Repeat(more, 0, max_calls - 1)});
-    }
+  const ExpressionId call = AnyCall(family, functions, &parts);
+  ExpressionId text = call;
+  if (family == ToolCallFamily::kMistralList) {
+    const ExpressionId more = grammar.Sequence({parts.Comma(), call});
+    const ExpressionId list =
+        parts.ArrayAround(grammar.Sequence({call, grammar.Repeat(more, 0, max_calls - 1)}), /*may_be_empty=*/false);
+    text = grammar.Sequence({grammar.Text(kMistralOpen), grammar.Optional(grammar.Text(" ")), list});
+  } else if (family != ToolCallFamily::kLlama3 && max_calls > 1) {
+    const bool lines = family == ToolCallFamily::kTagged;
+    const ExpressionId more = lines ? grammar.Sequence({grammar.Text("\n"), call}) : call;
+    text = grammar.Sequence({call, grammar.Repeat(more, 0, max_calls - 1)});
   }
   grammar.root = grammar.AddRule("root", text);
   return grammar;

@@ -6,11 +6,12 @@
 
 namespace edgellm::constrain {
 
-VocabularyTrie::VocabularyTrie(const text::Tokenizer& tokenizer)
+VocabularyTrie::VocabularyTrie(const text::Tokenizer& tokenizer, std::span<const TokenId> spelled)
     : strips_leading_space_(tokenizer.strips_leading_space()) {
   begins_.push_back(0);
   for (TokenId token = 0; token < tokenizer.vocab_size(); ++token) {
-    if (!tokenizer.IsSpecial(token)) texts_ += tokenizer.TokenBytes(token, false);
+    const bool tag = std::find(spelled.begin(), spelled.end(), token) != spelled.end();
+    if (tag || !tokenizer.IsSpecial(token)) texts_ += tokenizer.TokenBytes(token, /*spell_special=*/tag);
     begins_.push_back(static_cast<uint32_t>(texts_.size()));
   }
   Build();

@@ -30,9 +30,9 @@ class VocabularyTrie {
   /// Lengths for which the tokens that are no longer are known as a set.
   static constexpr std::array<int, 8> kLengths = {4, 6, 8, 11, 16, 24, 36, 64};
 
-  /// Special tokens have no bytes here, whatever they spell: they are never part of a text. Tokens of more than 65,535
-  /// bytes are left out too.
-  explicit VocabularyTrie(const text::Tokenizer& tokenizer);
+  /// Special tokens have no bytes here, whatever they spell: they are never part of a text. Those in `spelled` have:
+  /// tags that a form is made of. Tokens of more than 65,535 bytes are left out too.
+  explicit VocabularyTrie(const text::Tokenizer& tokenizer, std::span<const TokenId> spelled = {});
   /// Token i is spelled texts[i]; an empty one never matches.
   explicit VocabularyTrie(std::span<const std::string> texts, bool strips_leading_space = false);
 

@@ -61,16 +61,19 @@ constrain::Grammar GrammarOf(const AnswerFormat& format) {
   return constrain::ParseGbnf(format.text, "grammar");
 }
 
-ConstraintCache::ConstraintCache(const text::Tokenizer& tokenizer)
-    : trie_(std::make_shared<const constrain::VocabularyTrie>(tokenizer)) {}
+ConstraintCache::ConstraintCache(const text::Tokenizer& tokenizer, std::vector<int32_t> tags)
+    : tokenizer_(tokenizer),
+      tags_(std::move(tags)),
+      trie_(std::make_shared<const constrain::VocabularyTrie>(tokenizer)) {}
 
 std::shared_ptr<const constrain::TokenConstraint> ConstraintCache::Get(const AnswerFormat& format) {
   const char kind = static_cast<char>('0' + static_cast<int>(format.kind));
   return Get(std::string(1, kind) + format.text, [&] { return GrammarOf(format); });
 }
 
-std::shared_ptr<const constrain::TokenConstraint> ConstraintCache::Get(
-    const std::string& key, const std::function<constrain::Grammar()>& make) {
+std::shared_ptr<const constrain::TokenConstraint> ConstraintCache::Get(const std::string& key,
+                                                                       const std::function<constrain::Grammar()>& make,
+                                                                       bool with_tags) {
   {
     const std::lock_guard lock(mutex_);
     const auto found = std::find_if(entries_.begin(), entries_.end(), [&](const Entry& e) { return e.key == key; });
@@ -80,7 +83,12 @@ std::shared_ptr<const constrain::TokenConstraint> ConstraintCache::Get(
     }
   }
   // Without the lock: a large schema must not keep others waiting. Two that come at once are compiled twice.
-  auto constraint = std::make_shared<const constrain::TokenConstraint>(make(), trie_);
+  if (with_tags && !tags_.empty()) {
+    std::call_once(tags_trie_made_,
+                   [&] { tags_trie_ = std::make_shared<const constrain::VocabularyTrie>(tokenizer_, tags_); });
+  }
+  const auto& trie = with_tags && !tags_.empty() ? tags_trie_ : trie_;
+  auto constraint = std::make_shared<const constrain::TokenConstraint>(make(), trie);
   constraint->Prepare();
   const std::lock_guard lock(mutex_);
   entries_.push_front({key, constraint});

@@ -32,13 +32,16 @@ constrain::Grammar GrammarOf(const AnswerFormat& format);
 /// Constraints over one tokenizer. Thread-safe.
 class ConstraintCache {
  public:
-  explicit ConstraintCache(const text::Tokenizer& tokenizer);
+  /// `tags`: special tokens that are text where tools are called. Keeps a reference to `tokenizer`.
+  explicit ConstraintCache(const text::Tokenizer& tokenizer, std::vector<int32_t> tags = {});
 
   /// Throws as GrammarOf and CompileGrammar do.
   std::shared_ptr<const constrain::TokenConstraint> Get(const AnswerFormat& format);
-  /// For grammars that are made in other ways: `key` must tell them apart from all others.
+  /// For grammars that are made in other ways: `key` must tell them apart from all others. `with_tags`: the grammar has
+  /// tags in it.
   std::shared_ptr<const constrain::TokenConstraint> Get(const std::string& key,
-                                                        const std::function<constrain::Grammar()>& make);
+                                                        const std::function<constrain::Grammar()>& make,
+                                                        bool with_tags = false);
 
  private:
   static constexpr size_t kKept = 16;
@@ -48,7 +51,10 @@ class ConstraintCache {
     std::shared_ptr<const constrain::TokenConstraint> constraint;
   };
 
-  std::shared_ptr<const constrain::VocabularyTrie> trie_;
+  const text::Tokenizer& tokenizer_;
+  std::vector<int32_t> tags_;
+  std::shared_ptr<const constrain::VocabularyTrie> trie_, tags_trie_;  // tags_trie_: made when it is needed
+  std::once_flag tags_trie_made_;
   std::mutex mutex_;
   std::list<Entry> entries_;  // used last first
 };

@@ -12,7 +12,8 @@ namespace edgellm {
 std::vector<int32_t> SpelledTags(const text::Tokenizer& tokenizer) {
   std::vector<int32_t> ids;
   for (const std::string_view tag :
-       {kThinkOpen, kThinkClose, constrain::kToolCallOpen, constrain::kToolCallClose, constrain::kPythonTag}) {
+       {kThinkOpen, kThinkClose, constrain::kToolCallOpen, constrain::kToolCallClose, constrain::kPythonTag,
+        constrain::kMistralOpen, constrain::kMistralId, constrain::kMistralArguments}) {
     const auto id = tokenizer.Find(tag);
     if (id && tokenizer.IsSpecial(*id)) ids.push_back(*id);
   }

@@ -12,6 +12,45 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+/// The id itself where it is of that form, else one that follows from it.
+std::string ShortId(const std::string& id) {
+  static constexpr std::string_view kLetters = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+  if (id.size() == constrain::kMistralIdLength && id.find_first_not_of(kLetters) == std::string::npos) return id;
+  uint64_t hash = 0xcbf29ce484222325u;  // FNV-1a
+  for (const char c : id) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
+  std::string made;
+  for (int i = 0; i < constrain::kMistralIdLength; ++i, hash /= kLetters.size())
+    made += kLetters[hash % kLetters.size()];
+  return made;
+}
+
+/// Gives every call and every result an id that such a template takes. Where a client names none, the results belong to
+/// the calls before them, one after the other.
+class ShortIds {
+ public:
+  void Set(const ChatMessage& message, Json* json) {
+    if (json->contains("tool_calls")) {
+      open_.clear();
+      for (Json& call : (*json)["tool_calls"]) {
+        ++calls_;
+        const std::string id = call.value("id", std::string());
+        call["id"] = ShortId(id.empty() ? "call " + std::to_string(calls_) : id);
+        open_.push_back(call["id"].get<std::string>());
+      }
+      answered_ = 0;
+    } else if (message.role == "tool") {
+      const std::string by_order = answered_ < open_.size() ? open_[answered_] : ShortId("");
+      ++answered_;
+      (*json)["tool_call_id"] = message.tool_call_id.empty() ? by_order : ShortId(message.tool_call_id);
+    }
+  }
+
+ private:
+  std::vector<std::string> open_;  // ids of the last message with calls
+  size_t answered_ = 0;
+  int calls_ = 0;
+};
+
 Json CallJson(const constrain::ToolCall& call, ArgumentsForm form) {
   Json arguments = Json::object();
   if (!call.arguments.empty()) arguments = Json::parse(call.arguments, nullptr, /*allow_exceptions=*/false);
@@ -75,9 +114,11 @@ nlohmann::ordered_json ChatContext(const ChatInput& chat, const std::vector<cons
                                    const ContextOptions& options) {
   Json context;
   Json list = Json::array();
+  ShortIds short_ids;
   for (const ChatMessage* message : messages) {
     const bool continued = !options.continuation.empty() && message == messages.back();
     list.push_back(MessageJson(*message, options, continued));
+    if (options.short_ids) short_ids.Set(*message, &list.back());
   }
   context["messages"] = std::move(list);
   if (ShowsTools(chat)) context["tools"] = chat.tools;

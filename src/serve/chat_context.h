@@ -16,6 +16,7 @@ enum class ArgumentsForm : uint8_t { kObject, kText };
 struct ContextOptions {
   ArgumentsForm arguments = ArgumentsForm::kObject;
   bool null_content = false;  // a message that only calls tools has no content, rather than an empty one
+  bool short_ids = false;     // of calls: the template takes nine letters and digits only (Mistral's)
   std::string bos, eos;       // spellings
   std::string continuation;   // not empty: put behind the last message, which is to be continued
 };

@@ -65,7 +65,7 @@ RequestPreparer::RequestPreparer(const Model& model, const text::Tokenizer* toke
 
 ConstraintCache& RequestPreparer::constraints() {
   const text::Tokenizer& tokenizer = prompts_.tokenizer();
-  std::call_once(constraints_made_, [&] { constraints_.emplace(tokenizer); });
+  std::call_once(constraints_made_, [&] { constraints_.emplace(tokenizer, spelled_); });
   return *constraints_;
 }
 
@@ -86,12 +86,13 @@ std::shared_ptr<const constrain::TokenConstraint> RequestPreparer::ConstraintOf(
   std::string key(1, static_cast<char>('a' + static_cast<int>(thinking)));
   if (may_call) key += KeyOf(functions, prompt.family, calls);
   if (!must_call) key += '\n' + std::string(1, static_cast<char>('0' + static_cast<int>(format->kind))) + format->text;
-  return constraints().Get(key, [&] {
+  const auto make = [&] {
     constrain::Grammar grammar;
     if (may_call) grammar = constrain::ToolCallGrammar(prompt.family, functions, calls);
     if (!must_call) grammar = may_call ? Either(GrammarOf(*format), grammar) : GrammarOf(*format);
     return AfterThinking(std::move(grammar), thinking);
-  });
+  };
+  return constraints().Get(key, make, /*with_tags=*/may_call);
 }
 
 PreparedRequest RequestPreparer::Prepare(const GenerateRequest& given) {

@@ -160,6 +160,7 @@ PromptMaker::Rendering PromptMaker::RenderChat(const ChatForm& form, const ChatI
       !messages.empty() && messages.back()->role == "assistant" && messages.back()->tool_calls.empty();
   ContextOptions options;
   options.null_content = form.null_content;
+  options.short_ids = constrain::IsMistral(form.family);
   options.bos = spelling(tokenizer().bos());
   options.eos = spelling(tokenizer().eos());
   if (rendering.continues) options.continuation = ContinuationMark(*messages.back());

@@ -1,5 +1,7 @@
 // Tool calls: which template has which form, reading them from streams cut anywhere, and grammars that leave no choice
 // but a call.
+#include <algorithm>
+#include <cctype>
 #include <random>
 
 #include <gtest/gtest.h>
@@ -82,7 +84,7 @@ TEST(ToolCalls, FamiliesOfRealTemplates) {
       {"meta-llama-Llama-3.2-3B-Instruct", ToolCallFamily::kLlama3},
       {"google-gemma-2-2b-it", ToolCallFamily::kNone},
       {"microsoft-Phi-3.5-mini-instruct", ToolCallFamily::kNone},
-      {"mistralai-Mistral-Nemo-Instruct-2407", ToolCallFamily::kNone},
+      {"mistralai-Mistral-Nemo-Instruct-2407", ToolCallFamily::kMistralList},
       {"deepseek-ai-DeepSeek-R1-Distill-Qwen-32B", ToolCallFamily::kNone}};
   for (const auto& [name, family] : expected) {
     const auto path = SharedData() / "chat_templates" / (std::string(name) + ".jinja");
@@ -94,26 +96,28 @@ TEST(ToolCalls, WhatATemplateWritesIsReadBack) {
   SKIP_WITHOUT_SHARED_DATA();
   const Json arguments = {{"city", "K\u00f6ln"}, {"days", 3}, {"units", {"C", "%"}}};
   for (const char* name : {"Qwen-Qwen2.5-7B-Instruct", "Qwen-Qwen3-0.6B", "NousResearch-Hermes-3-Llama-3.1-8B-tool_use",
-                           "meta-llama-Llama-3.1-8B-Instruct"}) {
+                           "meta-llama-Llama-3.1-8B-Instruct", "mistralai-Mistral-Nemo-Instruct-2407"}) {
     const std::string source = ReadFile(SharedData() / "chat_templates" / (std::string(name) + ".jinja"));
     const text::ChatTemplate chat(source, name);
     const Json function = {{"name", "weather"}, {"arguments", arguments}};
-    Json context = {
-        {"messages",
-         {{{"role", "user"}, {"content", "?"}},
-          {{"role", "assistant"}, {"content", ""}, {"tool_calls", {{{"type", "function"}, {"function", function}}}}}}},
-        {"tools",
-         {{{"type", "function"},
-           {"function",
-            {{"name", "weather"},
-             {"description", "d"},
-             {"parameters", {{"type", "object"}, {"properties", Json::object()}}}}}}}},
-        {"bos_token", ""},
-        {"eos_token", ""},
-        {"add_generation_prompt", false}};
+    Json context = {{"messages",
+                     {{{"role", "user"}, {"content", "?"}},
+                      {{"role", "assistant"},
+                       {"content", ""},
+                       {"tool_calls", {{{"type", "function"}, {"id", "a1B2c3D4e"}, {"function", function}}}}}}},
+                    {"tools",
+                     {{{"type", "function"},
+                       {"function",
+                        {{"name", "weather"},
+                         {"description", "d"},
+                         {"parameters", {{"type", "object"}, {"properties", Json::object()}}}}}}}},
+                    {"bos_token", ""},
+                    {"eos_token", ""},
+                    {"add_generation_prompt", false}};
     const std::string text = chat.Render(context, 0);
-    const size_t begin = text.rfind("assistant") + std::string("assistant").size();
-    std::string answer = text.substr(begin);
+    const bool mistral = IsMistral(DetectToolCallFamily(source));
+    const std::string_view before = mistral ? "[/INST]" : "assistant";
+    std::string answer = text.substr(text.rfind(before) + before.size());
     for (const char* around : {"<|end_header_id|>", "<|eot_id|>", "<|im_end|>", "<think>\n\n</think>"}) {
       if (const size_t at = answer.find(around); at != std::string::npos) answer.erase(at, std::string(around).size());
     }
@@ -226,6 +230,84 @@ TEST(Llama3Calls, TheWholeAnswerIsTheCall) {
   }
 }
 
+TEST(MistralCalls, ListsOfCalls) {
+  const auto parse = [](const std::string& text) { return ParseEveryWay(ToolCallFamily::kMistralList, text); };
+  const std::string f = R"({"name": "f", "arguments": {"a": "[TOOL_CALLS] ] \""}})", g = R"({"name": "g"})";
+  for (const std::string& text :
+       {"[TOOL_CALLS] [" + f + "]", "[TOOL_CALLS][" + f + "]\n", "[TOOL_CALLS]\n[ " + f + " ] "}) {
+    const Read read = parse(text);
+    ASSERT_EQ(read.calls.size(), 1u) << text;
+    EXPECT_EQ(read.calls[0], (std::pair<std::string, std::string>("f", R"({"a":"[TOOL_CALLS] ] \""})")));
+    EXPECT_EQ(read.content, "") << text;
+    ASSERT_EQ(read.ids[0].size(), 9u);  // what Mistral's templates take back
+    EXPECT_TRUE(std::all_of(read.ids[0].begin(), read.ids[0].end(), [](unsigned char c) { return std::isalnum(c); }));
+  }
+  const Read two = parse("Let me look.\n[TOOL_CALLS] [" + f + ", " + g + "] and so on");
+  EXPECT_EQ(two.content, "Let me look. and so on");
+  ASSERT_EQ(two.calls.size(), 2u);
+  EXPECT_EQ(two.calls[1], (std::pair<std::string, std::string>("g", "{}")));
+  EXPECT_NE(two.ids[0], two.ids[1]);
+  // The bracket at the end may be missing; a list goes on until an element is none.
+  EXPECT_EQ(parse("[TOOL_CALLS][" + f).calls.size(), 1u);
+  const Read broken = parse("[TOOL_CALLS][" + f + ", {\"name\": 3}]");
+  EXPECT_EQ(broken.calls.size(), 1u);
+  EXPECT_EQ(broken.content, ", {\"name\": 3}]");
+}
+
+TEST(MistralCalls, NamesWithArguments) {
+  const auto parse = [](const std::string& text) { return ParseEveryWay(ToolCallFamily::kMistralNamed, text); };
+  const Read read =
+      parse("Well.[TOOL_CALLS]get_weather[ARGS]{\"city\": \"K\u00f6ln\"}[TOOL_CALLS]now[CALL_ID]a1B2c3D4e[ARGS]{}");
+  EXPECT_EQ(read.content, "Well.");
+  EXPECT_EQ(read.calls, (std::vector<std::pair<std::string, std::string>>{{"get_weather", "{\"city\":\"K\u00f6ln\"}"},
+                                                                          {"now", "{}"}}));
+  EXPECT_EQ(parse("[TOOL_CALLS] f [ARGS]{}").calls.size(), 0u);
+  EXPECT_EQ(parse("[TOOL_CALLS] f[ARGS] {\"name\": \"g\"}\n").calls.at(0).second, R"({"name":"g"})");
+  // The older form is read too: which one a model writes is up to its training.
+  EXPECT_EQ(parse(R"([TOOL_CALLS] [{"name": "f", "arguments": {}}])").calls.size(), 1u);
+  const Read after = parse(R"([TOOL_CALLS]f[ARGS]{"a": [TOOL_CALLS]g[ARGS]{})");
+  ASSERT_EQ(after.calls.size(), 1u);
+  EXPECT_EQ(after.calls[0].first, "g");
+  EXPECT_EQ(after.content, R"([TOOL_CALLS]f[ARGS]{"a":)"
+                           " ");
+}
+
+TEST(MistralCalls, WhatIsNoCallIsContentToTheByte) {
+  for (const auto family : {ToolCallFamily::kMistralList, ToolCallFamily::kMistralNamed}) {
+    for (const std::string text : {"plain [text]",
+                                   "[TOOL",
+                                   "[TOOL_CALLS]",
+                                   "[TOOL_CALLS] ",
+                                   "[TOOL_CALLS] [",
+                                   "[TOOL_CALLS] []",
+                                   "[TOOL_CALLS][1]",
+                                   "[TOOL_CALLS] [{\"name\": ",
+                                   "[TOOL_CALLS]f",
+                                   "[TOOL_CALLS]f[ARGS",
+                                   "[TOOL_CALLS]f[ARGS]",
+                                   "[TOOL_CALLS]f[ARGS]{",
+                                   "[TOOL_CALLS]f[ARGS][1]",
+                                   "[TOOL_CALLS]f[ARGS]{\"a\": }",
+                                   "[TOOL_CALLS]f[CALL_ID]x",
+                                   "[TOOL_CALLS]f[CALL_ID]x{}",
+                                   "[TOOL_CALLS][TOOL_CALLS]",
+                                   "[TOOL_CALLS]two words[ARGS]{}",
+                                   "[TOOL_CALLS]{}",
+                                   "[ARGS]{}",
+                                   "x [T",
+                                   "[TOOL_CALLS] [T",
+                                   "[TOOL_CALLS] [{\"name\": \"f\", \"arguments\": 3}]"}) {
+      const Read read = ParseEveryWay(family, text);
+      EXPECT_EQ(read.content, text);
+      EXPECT_TRUE(read.calls.empty()) << text;
+    }
+    const std::string text = "[TOOL_CALLS]" + std::string(300, 'f') + "[ARGS]{}";
+    EXPECT_EQ(ParseEveryWay(family, text).content, text);
+  }
+  const Read offered = ParseEveryWay(ToolCallFamily::kMistralNamed, "[TOOL_CALLS]f[ARGS]{}", {.names = {"g"}});
+  EXPECT_TRUE(offered.calls.empty());
+}
+
 RC_GTEST_PROP(ToolCalls, NoByteIsLostAndCutsDoNotMatter, ()) {
   std::mt19937 random(*rc::gen::arbitrary<unsigned>());
   static const std::vector<std::string> kParts = {"<tool_call>",
@@ -243,10 +325,20 @@ RC_GTEST_PROP(ToolCalls, NoByteIsLostAndCutsDoNotMatter, ()) {
                                                   "\u00e9",
                                                   ";",
                                                   "<|python_tag|>",
-                                                  "{\"name\": \"f\", \"parameters\": {}}"};
+                                                  "{\"name\": \"f\", \"parameters\": {}}",
+                                                  "[TOOL_CALLS]",
+                                                  "[",
+                                                  "]",
+                                                  ",",
+                                                  "f[ARGS]",
+                                                  "[CALL_ID]",
+                                                  "[T",
+                                                  "f"};
   std::string text;
   for (unsigned i = random() % 12; i > 0; --i) text += kParts[random() % kParts.size()];
-  const auto family = random() % 2 == 0 ? ToolCallFamily::kTagged : ToolCallFamily::kLlama3;
+  static constexpr ToolCallFamily kFamilies[] = {ToolCallFamily::kTagged, ToolCallFamily::kLlama3,
+                                                 ToolCallFamily::kMistralList, ToolCallFamily::kMistralNamed};
+  const auto family = kFamilies[random() % 4];
   const Read read = ParseEveryWay(family, text);
   RC_ASSERT(!testing::Test::HasFailure());
   if (read.calls.empty()) RC_ASSERT(read.content == text);
@@ -275,6 +367,20 @@ TEST(ToolCallGrammar, LeavesNothingButACall) {
   Language llama(ToolCallGrammar(ToolCallFamily::kLlama3, functions));
   EXPECT_TRUE(llama.Takes(R"({"name": "weather", "parameters": {"city": "Bonn"}})"));
   EXPECT_FALSE(llama.Begins(R"({"name": "weather", "arguments")"));
+  Language list(ToolCallGrammar(ToolCallFamily::kMistralList, functions, 2));
+  const std::string bonn = R"({"name": "weather", "arguments": {"city": "Bonn"}})",
+                    then = R"({"name": "now", "arguments": {}})";
+  EXPECT_TRUE(list.Takes("[TOOL_CALLS] [" + bonn + "]"));
+  EXPECT_TRUE(list.Takes("[TOOL_CALLS][" + bonn + ", " + then + "]"));
+  EXPECT_FALSE(list.Takes("[TOOL_CALLS][" + bonn + ", " + then + ", " + then + "]"));
+  EXPECT_FALSE(list.Begins("[TOOL_CALLS][]"));
+  EXPECT_FALSE(list.Begins("[TOOL_CALLS]now"));
+  Language named(ToolCallGrammar(ToolCallFamily::kMistralNamed, functions, 2));
+  EXPECT_TRUE(named.Takes("[TOOL_CALLS]now[ARGS]{}"));
+  EXPECT_TRUE(named.Takes("[TOOL_CALLS]weather[CALL_ID]a1B2c3D4e[ARGS]{\"city\": \"Bonn\"}[TOOL_CALLS]now[ARGS]{}"));
+  EXPECT_FALSE(named.Takes("[TOOL_CALLS]now[ARGS]{}[TOOL_CALLS]now[ARGS]{}[TOOL_CALLS]now[ARGS]{}"));
+  EXPECT_FALSE(named.Begins("[TOOL_CALLS]weather[ARGS]{\"days\""));
+  EXPECT_FALSE(named.Begins("[TOOL_CALLS]other"));
 }
 
 TEST(ToolCallGrammar, WhateverItMakesIsRead) {
@@ -282,7 +388,8 @@ TEST(ToolCallGrammar, WhateverItMakesIsRead) {
       {"f",
        Json::parse(R"({"properties": {"x": {"enum": ["é", "\"", 3]}, "y": {"type": "boolean"}}, "required": ["x"]})")}};
   std::mt19937 random(5);
-  for (const auto family : {ToolCallFamily::kTagged, ToolCallFamily::kLlama3}) {
+  for (const auto family : {ToolCallFamily::kTagged, ToolCallFamily::kLlama3, ToolCallFamily::kMistralList,
+                            ToolCallFamily::kMistralNamed}) {
     Language language(ToolCallGrammar(family, functions));
     for (int i = 0; i < 50; ++i) {
       const std::string text = language.Random(random, 2000);

@@ -46,9 +46,11 @@ Result Parse(ToolCallFamily family, std::string_view text, size_t step) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace edgellm::constrain;
   if (size == 0) return 0;
-  const auto family = data[0] % 2 == 0 ? ToolCallFamily::kTagged : ToolCallFamily::kLlama3;
+  static constexpr ToolCallFamily kFamilies[] = {ToolCallFamily::kTagged, ToolCallFamily::kLlama3,
+                                                 ToolCallFamily::kMistralList, ToolCallFamily::kMistralNamed};
+  const auto family = kFamilies[data[0] % 4];
   const std::string text = edgellm::utf8::Sanitize({reinterpret_cast<const char*>(data) + 1, size - 1});
-  const Result whole = Parse(family, text, text.size() + 1), cut = Parse(family, text, 1 + data[0] / 2 % 8);
+  const Result whole = Parse(family, text, text.size() + 1), cut = Parse(family, text, 1 + data[0] / 4 % 8);
   if (whole.content != cut.content || whole.calls != cut.calls) __builtin_trap();
   if (whole.count == 0 && whole.content != text) __builtin_trap();
   return 0;

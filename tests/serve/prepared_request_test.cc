@@ -164,5 +164,52 @@ TEST_F(PreparedRequestTest, SchemasThatCannotBeEnforcedAreNamed) {
   }
 }
 
+/// Mistral's tags are special tokens: they are text in a call that must be made, and nowhere else.
+TEST(PreparedMistralRequest, SpecialTagsArePartOfACall) {
+  const Model model =
+      PromptModel(TokenizerJsonWith({}, {"[TOOL_CALLS]", "[ARGS]", "[CALL_ID]", "</s>"}),
+                  "{% for m in messages %}[INST]{{ m.content }}[/INST]{% endfor %}{# [TOOL_CALLS]name[ARGS]{} #}");
+  const text::Tokenizer tokenizer = text::Tokenizer::FromJson(model.tokenizer_json, "test");
+  const PromptMaker prompts(model, &tokenizer, 10'000);
+  RequestPreparer preparer(model, &tokenizer, prompts);
+  GenerateRequest request;
+  request.input = ChatInput{.messages = {{.role = "user", .content = "Hi"}}};
+  auto& chat = std::get<ChatInput>(request.input);
+  chat.tools = Json::parse(R"([{"type": "function", "function": {"name": "f"}}])");
+  chat.tool_choice = {ToolChoice::Kind::kRequired, ""};
+  const auto allowed = [&](TokenFilter& filter, int32_t token) {
+    std::vector<uint32_t> words((static_cast<size_t>(tokenizer.vocab_size()) + 31) / 32);
+    filter.Allowed(words);
+    return (words[static_cast<size_t>(token) / 32] >> (token % 32) & 1u) != 0;
+  };
+  const auto prepared = preparer.Prepare(request);
+  ASSERT_NE(prepared.request.filter, nullptr);
+  TokenFilter& filter = *prepared.request.filter;
+  AnswerStream stream(tokenizer, StreamOptionsOf(prepared, 0));
+  AnswerPiece piece;
+  EXPECT_FALSE(allowed(filter, *tokenizer.Find("[ARGS]")));
+  EXPECT_FALSE(allowed(filter, 'f'));
+  for (const int32_t token :
+       tokenizer.Encode("[TOOL_CALLS]f[ARGS]{\"a\": 1}", {.add_special = false, .parse_special = true})) {
+    ASSERT_TRUE(allowed(filter, token)) << token;
+    filter.Accept(token);
+    stream.Push({token}, &piece);
+  }
+  EXPECT_TRUE(filter.Complete());
+  stream.Finish(&piece);
+  ASSERT_EQ(piece.tool_calls.size(), 1u);
+  EXPECT_EQ(piece.tool_calls[0].name, "f");
+  EXPECT_EQ(piece.tool_calls[0].arguments, "{\"a\":1}");
+  EXPECT_EQ(piece.content, "");
+  // A form without calls: inside its strings the tags are no text.
+  chat.tools = nullptr;
+  chat.tool_choice = {};
+  request.options.format = AnswerFormat{AnswerFormat::Kind::kJson, ""};
+  const auto form = preparer.Prepare(request);
+  for (const char c : std::string_view("{\"")) form.request.filter->Accept(static_cast<unsigned char>(c));
+  EXPECT_TRUE(allowed(*form.request.filter, 'a'));
+  EXPECT_FALSE(allowed(*form.request.filter, *tokenizer.Find("[ARGS]")));
+}
+
 }  // namespace
 }  // namespace edgellm

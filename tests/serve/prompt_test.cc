@@ -313,6 +313,46 @@ TEST_F(RealTemplates, ThinkingAndTools) {
   }
 }
 
+TEST_F(RealTemplates, MistralsIdsHaveNineLetters) {
+  const Maker maker = Of("mistralai-Mistral-Nemo-Instruct-2407");
+  EXPECT_TRUE(maker.prompts.supports_tools());
+  constrain::ToolCall first{.name = "weather", .arguments = "{\"city\": \"Bonn\"}"}, second = first;
+  second.name = "time";
+  second.arguments = "{}";
+  const auto ask = [&](const std::string& id, const std::string& other) {
+    first.id = id;
+    second.id = other;
+    GenerateRequest request = Chat({{.role = "user", .content = "Weather?"},
+                                    {.role = "assistant", .content = "", .tool_calls = {first, second}},
+                                    {.role = "tool", .content = "rain", .tool_call_id = id},
+                                    {.role = "tool", .content = "noon", .tool_call_id = other}});
+    ChatOf(request).tools = Weather();
+    return maker.Text(request);
+  };
+  // Of the result with that content.
+  const auto id_of = [](const std::string& text, const std::string& content) {
+    const std::string before = "[TOOL_RESULTS]{\"content\": " + content + ", \"call_id\": \"";
+    const size_t at = text.find(before);
+    EXPECT_NE(at, std::string::npos) << text;
+    return text.substr(at + before.size(), 9);
+  };
+  const std::string kept = ask("a1B2c3D4e", "abcdefghi");
+  EXPECT_EQ(id_of(kept, "rain"), "a1B2c3D4e");
+  EXPECT_NE(
+      kept.find("[TOOL_CALLS][{\"name\": \"weather\", \"arguments\": {\"city\": \"Bonn\"}, \"id\": \"a1B2c3D4e\"}, "
+                "{\"name\": \"time\", \"arguments\": {}, \"id\": \"abcdefghi\"}]"),
+      std::string::npos)
+      << kept;
+  // Of other lengths, and of clients that name none: results are still told to belong to their calls.
+  for (const std::string& text : {ask("call_0123456789abcdefghijklmn", "x"), ask("", "")}) {
+    const std::string rain = id_of(text, "rain"), noon = id_of(text, "noon");
+    EXPECT_NE(rain, noon);
+    EXPECT_NE(text.find("{\"city\": \"Bonn\"}, \"id\": \"" + rain + "\"}"), std::string::npos) << text;
+    EXPECT_NE(text.find("\"arguments\": {}, \"id\": \"" + noon + "\"}"), std::string::npos) << text;
+  }
+  EXPECT_EQ(ask("x", "y"), ask("x", "y"));
+}
+
 TEST_F(RealTemplates, Qwen3ContinuesAndThinks) {
   const Maker maker = Of("Qwen-Qwen3-0.6B");
   GenerateRequest request = Chat({{.role = "user", .content = "Hi"}, {.role = "assistant", .content = "Hello, "}});
