@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "constrain/schema_document.h"
+#include "constrain/schema_keywords.h"
 #include "constrain/string_format.h"
 #include "constrain/string_pattern.h"
 
@@ -19,45 +20,6 @@ namespace {
 constexpr int kMaxDepth = 120;       // of schemas in schemas, merged ones included
 constexpr int kMaxSchemas = 20'000;  // compiled
 constexpr int kMaxRepetitions = 20'000;
-
-/// The type that a keyword speaks of; 0 for those that speak of none.
-unsigned TypeOfKeyword(std::string_view keyword) {
-  static const std::map<std::string_view, unsigned> kTypes = {{"properties", kObject},
-                                                              {"required", kObject},
-                                                              {"additionalProperties", kObject},
-                                                              {"propertyNames", kObject},
-                                                              {"minProperties", kObject},
-                                                              {"maxProperties", kObject},
-                                                              {"items", kArray},
-                                                              {"prefixItems", kArray},
-                                                              {"additionalItems", kArray},
-                                                              {"minItems", kArray},
-                                                              {"maxItems", kArray},
-                                                              {"uniqueItems", kArray},
-                                                              {"minLength", kString},
-                                                              {"maxLength", kString},
-                                                              {"pattern", kString},
-                                                              {"format", kString},
-                                                              {"minimum", kInteger},
-                                                              {"maximum", kInteger},
-                                                              {"exclusiveMinimum", kInteger},
-                                                              {"exclusiveMaximum", kInteger},
-                                                              {"multipleOf", kInteger}};
-  const auto found = kTypes.find(keyword);
-  return found == kTypes.end() ? 0 : found->second;
-}
-
-bool IsKeyword(std::string_view keyword) {
-  static constexpr std::string_view kOthers[] = {"type", "enum", "const", "$ref", "anyOf", "oneOf", "allOf"};
-  return TypeOfKeyword(keyword) != 0 || std::find(std::begin(kOthers), std::end(kOthers), keyword) != std::end(kOthers);
-}
-
-/// RFC 6901.
-std::string Pointer(const std::string& path, std::string_view part) {
-  std::string escaped;
-  for (char c : part) escaped += c == '~' ? "~0" : c == '/' ? "~1" : std::string(1, c);
-  return path + "/" + escaped;
-}
 
 class SchemaCompiler {
  public:
