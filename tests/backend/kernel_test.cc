@@ -3,7 +3,6 @@
 // error against double precision.
 #include <cmath>
 #include <cstring>
-#include <random>
 
 #include <gtest/gtest.h>
 
@@ -14,44 +13,13 @@
 #include "base/half.h"
 #include "quant/activation.h"
 #include "quant/codec.h"
+#include "tests/backend/stored_matrix.h"
 
 namespace edgellm::cpu {
 namespace emulated_tiles {
 const KernelTable& Kernels();
 }
 namespace {
-
-std::vector<float> Random(size_t count, unsigned seed, float deviation = 1.0f) {
-  std::mt19937 generator(seed);
-  std::normal_distribution<float> normal(0.0f, deviation);
-  std::vector<float> values(count);
-  for (float& value : values) value = normal(generator);
-  return values;
-}
-
-/// A stored matrix with its bytes.
-struct Stored {
-  std::vector<std::byte> codes, scales, zeros;
-  WeightView view;
-};
-
-Stored Store(const WeightFormat& format, int64_t rows, int64_t cols, unsigned seed) {
-  Stored stored;
-  const auto row_count = static_cast<size_t>(rows), groups = static_cast<size_t>(format.Groups(cols));
-  stored.codes.resize(row_count * format.RowBytes(cols));
-  stored.scales.resize(row_count * groups * format.ScaleBytes());
-  stored.zeros.resize(format.zero_point ? row_count * groups * 2 : 0);
-  stored.view = {
-      format, rows, cols, stored.codes.data(), stored.scales.data(), format.zero_point ? stored.zeros.data() : nullptr};
-  const std::vector<float> values = Random(row_count * static_cast<size_t>(cols), seed);
-  for (size_t row = 0; row < row_count; ++row) {
-    EncodeRow(format, {values.data() + row * static_cast<size_t>(cols), static_cast<size_t>(cols)},
-              stored.codes.data() + row * format.RowBytes(cols),
-              stored.scales.data() + row * groups * format.ScaleBytes(),
-              format.zero_point ? stored.zeros.data() + row * groups * 2 : nullptr);
-  }
-  return stored;
-}
 
 /// y for one token by the definition, in its own words.
 std::vector<float> Expected(const WeightView& w, const std::vector<float>& x, const std::vector<float>& bias) {

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
-#include <random>
 #include <utility>
 
 #include <gtest/gtest.h>
@@ -13,41 +12,10 @@
 #include "base/error.h"
 #include "quant/activation.h"
 #include "quant/codec.h"
+#include "tests/backend/stored_matrix.h"
 
 namespace edgellm::cuda {
 namespace {
-
-std::vector<float> Random(size_t count, unsigned seed) {
-  std::mt19937 generator(seed);
-  std::normal_distribution<float> normal;
-  std::vector<float> values(count);
-  for (float& value : values) value = normal(generator);
-  return values;
-}
-
-/// A stored matrix with its bytes.
-struct Stored {
-  std::vector<std::byte> codes, scales, zeros;
-  WeightView view;
-};
-
-Stored Store(const WeightFormat& format, int64_t rows, int64_t cols, unsigned seed) {
-  Stored stored;
-  const auto row_count = static_cast<size_t>(rows), groups = static_cast<size_t>(format.Groups(cols));
-  stored.codes.resize(row_count * format.RowBytes(cols));
-  stored.scales.resize(row_count * groups * format.ScaleBytes());
-  stored.zeros.resize(format.zero_point ? row_count * groups * 2 : 0);
-  stored.view = {format, rows, cols, stored.codes.data(), stored.scales.data(),
-                 format.zero_point ? stored.zeros.data() : nullptr};
-  const std::vector<float> values = Random(row_count * static_cast<size_t>(cols), seed);
-  for (size_t row = 0; row < row_count; ++row) {
-    EncodeRow(format, {values.data() + row * static_cast<size_t>(cols), static_cast<size_t>(cols)},
-              stored.codes.data() + row * format.RowBytes(cols),
-              stored.scales.data() + row * groups * format.ScaleBytes(),
-              format.zero_point ? stored.zeros.data() + row * groups * 2 : nullptr);
-  }
-  return stored;
-}
 
 Codes CodesOf(const WeightFormat& format) {
   return format.kind == WeightKind::kInt8 ? Codes::kInt8 : format.kind == WeightKind::kInt4 ? Codes::kInt4 : Codes::kTernary;
