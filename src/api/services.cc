@@ -4,16 +4,15 @@
 #include <chrono>
 #include <random>
 
+#include "base/steady_now.h"
+
 namespace edgellm::api {
 
 Clock Clock::System() {
   const auto wall = [] {
     return int64_t{std::chrono::system_clock::now().time_since_epoch() / std::chrono::nanoseconds(1)};
   };
-  const auto steady = [] {
-    return int64_t{std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1)};
-  };
-  return {wall, steady};
+  return {wall, SteadyNow};
 }
 
 std::string NewId() {

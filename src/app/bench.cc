@@ -5,7 +5,6 @@
 #include <fstream>
 #include <memory>
 #include <string>
-#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -18,6 +17,7 @@
 #include "app/terminal.h"
 #include "app/verbs.h"
 #include "base/error.h"
+#include "base/memory_use.h"
 #include "base/worker_pool.h"
 #include "bench/endpoint.h"
 #include "bench/model_bench.h"
@@ -52,9 +52,7 @@ std::string MachineName() {
     name.erase(0, name.find_first_not_of(' '));
     break;
   }
-  const auto pages = static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)),
-             page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-  return fmt::format("{}, {} core(s), {}", name, UsableProcessors(), HumanBytes(pages * page));
+  return fmt::format("{}, {} core(s), {}", name, UsableProcessors(), HumanBytes(MachineMemoryBytes()));
 }
 
 /// Rates at 1, 2, 4 … threads and at all that the model will use.

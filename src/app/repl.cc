@@ -13,6 +13,7 @@
 #include "app/statistics.h"
 #include "app/terminal.h"
 #include "base/error.h"
+#include "base/steady_now.h"
 #include "serve/environment.h"
 
 namespace edgellm::app {

@@ -15,6 +15,7 @@
 #include "app/verbs.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/steady_now.h"
 #include "base/utf8.h"
 
 namespace edgellm::app {

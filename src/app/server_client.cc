@@ -10,28 +10,20 @@
 #include "base/one_line.h"
 #include "hub/http_client.h"
 #include "serve/environment.h"
+#include "serve/serve_settings.h"
 
 namespace edgellm::app {
-namespace {
-
-constexpr const char* kUsualPort = "11434";
-
-}  // namespace
-
 std::string ServerOrigin() {
   const auto setting = FindSetting("HOST");
-  std::string text = setting ? setting->value : "127.0.0.1";
-  const size_t scheme_end = text.find("://");
-  const std::string scheme = scheme_end == text.npos ? "http://" : text.substr(0, scheme_end + 3);
-  std::string host = scheme_end == text.npos ? text : text.substr(scheme_end + 3);
-  host = host.substr(0, host.find('/'));
-  const size_t colon = host.rfind(':');
-  const bool has_port = colon != host.npos && host.find(']', colon) == host.npos;
-  const std::string port = has_port ? host.substr(colon) : scheme == "https://" ? "" : std::string(":") + kUsualPort;
-  if (has_port) host.resize(colon);
-  if (host.empty() || host == "0.0.0.0") host = "127.0.0.1";
-  if (host == "[::]") host = "[::1]";
-  return ParseHttpAddress(scheme + host + port).origin;
+  const std::string text = setting ? setting->value : "";
+  const bool secure = text.starts_with("https://");  // a proxy before the server
+  ListenAddress address = ParseListenAddress(text, {.port = secure ? uint16_t{443} : ListenAddress().port});
+  if (address.host == "0.0.0.0") address.host = "127.0.0.1";
+  if (address.host == "::") address.host = "::1";
+  const bool ipv6 = address.host.find(':') != std::string::npos;
+  return ParseHttpAddress(fmt::format("{}://{}:{}", secure ? "https" : "http",
+                                      ipv6 ? "[" + address.host + "]" : address.host, address.port))
+      .origin;
 }
 
 nlohmann::ordered_json AskServer(const std::string& path, const nlohmann::ordered_json* body) {

@@ -1,7 +1,6 @@
 // See statistics.h.
 #include "app/statistics.h"
 
-#include <chrono>
 #include <ctime>
 
 #include <fmt/format.h>
@@ -53,11 +52,6 @@ nlohmann::ordered_json TernaryJson(const BackendInfo& info) {
   nlohmann::ordered_json rates = nlohmann::ordered_json::object();
   for (const auto& [name, rate] : info.ternary_rates) rates[name] = rate;
   return {{"kernel", info.ternary}, {"weights_per_s", rates}};
-}
-
-int64_t SteadyNow() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
-      .count();
 }
 
 std::string StatisticsText(const Runtime& runtime, const Generation& generation, const AnswerTimes& times) {

@@ -27,7 +27,4 @@ nlohmann::ordered_json TernaryJson(const BackendInfo& info);
 nlohmann::ordered_json AnswerJson(const Runtime& runtime, const Generation& generation, const AnswerTimes& times,
                                   const std::string& model, const std::string& response);
 
-/// Steady clock, nanoseconds.
-int64_t SteadyNow();
-
 }  // namespace edgellm::app

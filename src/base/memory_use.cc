@@ -31,7 +31,24 @@ uint64_t FindNumber(const char* path, std::string_view name) {
   return 0;
 }
 
+/// Limit and use of a control group, version 2 and version 1.
+struct GroupFiles {
+  const char *limit, *use, *statistics, *reclaimable;
+};
+constexpr GroupFiles kGroups[] = {
+    {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory.stat", "inactive_file"},
+    {"/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+     "/sys/fs/cgroup/memory/memory.stat", "total_inactive_file"}};
+
 }  // namespace
+
+uint64_t MachineMemoryBytes() {
+  uint64_t bytes = static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  for (const GroupFiles& group : kGroups) {
+    if (const auto limit = ReadNumber(group.limit); limit.value_or(0) > 0) bytes = std::min(bytes, *limit);
+  }
+  return bytes;
+}
 
 uint64_t PeakResidentBytes() {
   rusage usage{};
@@ -41,17 +58,13 @@ uint64_t PeakResidentBytes() {
 
 uint64_t AvailableMemoryBytes() {
   uint64_t available = FindNumber("/proc/meminfo", "MemAvailable:") * 1024;
-  const auto bound = [&](const char* limit_file, const char* use_file, uint64_t reclaimable) {
-    const auto limit = ReadNumber(limit_file), use = ReadNumber(use_file);
-    if (!limit || !use) return;
-    const uint64_t kept = *use - std::min(*use, reclaimable);
+  for (const GroupFiles& group : kGroups) {
+    const auto limit = ReadNumber(group.limit), use = ReadNumber(group.use);
+    if (!limit || !use) continue;
+    // Files that were read count as used, though nobody needs them.
+    const uint64_t kept = *use - std::min(*use, FindNumber(group.statistics, group.reclaimable));
     available = std::min(available, *limit - std::min(*limit, kept));
-  };
-  // Files that were read count as used, though nobody needs them. Version 2, and version 1.
-  bound("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current",
-        FindNumber("/sys/fs/cgroup/memory.stat", "inactive_file"));
-  bound("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes",
-        FindNumber("/sys/fs/cgroup/memory/memory.stat", "total_inactive_file"));
+  }
   return available;
 }
 

@@ -10,6 +10,9 @@ uint64_t PeakResidentBytes();
 /// Bytes that are resident now; 0 where the system does not tell.
 uint64_t ResidentBytes();
 
+/// What the machine has, or the container where that is less.
+uint64_t MachineMemoryBytes();
+
 /// What can be used without pushing anything out: what Linux calls available, within the limits of control groups. 0
 /// where the system does not tell.
 uint64_t AvailableMemoryBytes();

@@ -2,20 +2,15 @@
 #include "engine/engine_state.h"
 
 #include <algorithm>
-#include <chrono>
 #include <limits>
 #include <stdexcept>
 
 #include "base/error.h"
 #include "base/sha256.h"
+#include "base/steady_now.h"
 
 namespace edgellm {
 namespace {
-
-int64_t SteadyNow() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
 
 /// A name space that cannot be guessed into from another salt: a part of its SHA-256.
 NameSpace NameSpaceOf(const std::string& salt) {

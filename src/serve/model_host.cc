@@ -3,11 +3,10 @@
 #include "serve/model_host.h"
 
 #include <algorithm>
-#include <fstream>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/error.h"
+#include "base/memory_use.h"
 #include "model/lower.h"
 #include "serve/model_manifest.h"
 #include "serve/residency.h"
@@ -19,16 +18,6 @@ namespace fs = std::filesystem;
 
 /// The share of the machine's memory that models may take where nobody says: the rest is for everything else.
 constexpr double kMemoryShare = 0.85;
-
-uint64_t MachineMemory() {
-  uint64_t bytes = static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-  // In a container there may be less; "max" is no number.
-  for (const char* file : {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
-    uint64_t limit = 0;
-    if (std::ifstream(file) >> limit && limit > 0) bytes = std::min(bytes, limit);
-  }
-  return bytes;
-}
 
 /// What tells a file or folder from another that later has its name.
 struct FileMark {
@@ -117,11 +106,12 @@ struct ModelHost::State {
   State(ModelStore models, HostOptions host_options)
       : store(std::move(models)),
         options(std::move(host_options)),
-        residency({.keep_alive = options.keep_alive,
-                   .memory_limit = options.memory_limit != 0
-                                       ? options.memory_limit
-                                       : static_cast<uint64_t>(kMemoryShare * static_cast<double>(MachineMemory())),
-                   .max_residents = options.max_models}) {}
+        residency(
+            {.keep_alive = options.keep_alive,
+             .memory_limit = options.memory_limit != 0
+                                 ? options.memory_limit
+                                 : static_cast<uint64_t>(kMemoryShare * static_cast<double>(MachineMemoryBytes())),
+             .max_residents = options.max_models}) {}
 
   /// On the loading thread.
   Residency::Prepared Prepare(const std::string& name, std::optional<int> context) const {

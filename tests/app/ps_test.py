@@ -77,6 +77,14 @@ class Ps(ProgramTest):
         self.environment["EDGELLM_HOST"] = "ftp://x"
         self.refuse("ps")
 
+    def test_addresses_are_what_serve_takes(self):
+        server = self.serve({"/api/ps": (200, '{"models":[]}')})
+        port = self.environment["OLLAMA_HOST"].rsplit(":", 1)[1]
+        for address in (f"127.0.0.1:{port}", f":{port}", f"0.0.0.0:{port}", f"http://localhost:{port}/", f" :{port} "):
+            self.environment["EDGELLM_HOST"] = address
+            self.assertEqual(self.succeed_json("ps")["models"], [], address)
+        self.assertEqual(len(server.asked), 5)
+
 
 if __name__ == "__main__":
     unittest.main()
