@@ -173,22 +173,24 @@ CreateRequest ReadCreateRequest(std::string_view body) {
   const Json json = ParseBody(body);
   const Fields fields(json, "");
   CreateRequest request;
-  request.name = fields.Has("model") ? fields.NeedName("model") : fields.NeedName("name");
+  CreateOptions& options = request.options;
+  Modelfile& modelfile = options.modelfile;
+  options.name = fields.Has("model") ? fields.NeedName("model") : fields.NeedName("name");
   request.stream = fields.Boolean("stream").value_or(true);
   if (fields.Has("modelfile")) RefuseUnsupported("modelfile", "\"modelfile\" is not taken: send its parts");
   if (fields.Has("adapters")) RefuseUnsupported("adapters", "adapters are not supported yet");
-  if (fields.Has("quantize")) {
-    RefuseUnsupported("quantize", "quantising is not done by the server: `edgellm quantize` does it");
-  }
-  request.modelfile.from = fields.Text("from").value_or("");
-  request.modelfile.chat_template = fields.Text("template");
-  request.modelfile.system = fields.Text("system");
-  request.modelfile.licenses = fields.Texts("license", 1000);
-  if (const Json* parameters = fields.Find("parameters")) ReadParameters(*parameters, &request.modelfile);
+  // "quantization" is what Ollama's first clients said.
+  options.quantize = fields.Text("quantize").value_or(fields.Text("quantization").value_or(""));
+  if (!options.quantize.empty()) ParseQuantization(options.quantize);
+  modelfile.from = fields.Text("from").value_or("");
+  modelfile.chat_template = fields.Text("template");
+  modelfile.system = fields.Text("system");
+  modelfile.licenses = fields.Texts("license", 1000);
+  if (const Json* parameters = fields.Find("parameters")) ReadParameters(*parameters, &modelfile);
   if (const Json* messages = fields.Array("messages")) {
     for (size_t i = 0; i < messages->size(); ++i) {
       const Fields message((*messages)[i], ItemPath("messages", i));
-      request.modelfile.messages.emplace_back(message.NeedText("role"), message.NeedText("content"));
+      modelfile.messages.emplace_back(message.NeedText("role"), message.NeedText("content"));
     }
   }
   if (const auto files = fields.Object("files")) {
@@ -196,10 +198,10 @@ CreateRequest ReadCreateRequest(std::string_view body) {
       if (!digest.is_string() || !IsBlobDigest(digest.get<std::string>())) {
         Refuse("files." + name, "files are named by the digest of their blob: \"sha256:…\"");
       }
-      request.files.emplace_back(name, digest.get<std::string>());
+      options.files.emplace_back(name, digest.get<std::string>());
     }
   }
-  if (request.files.empty() == request.modelfile.from.empty()) {
+  if (options.files.empty() == modelfile.from.empty()) {
     Refuse("from", "either \"from\" or \"files\" must be specified");
   }
   return request;

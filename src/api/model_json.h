@@ -9,10 +9,10 @@
 
 #include "api/json_text.h"
 #include "hub/pull.h"
+#include "serve/create_model.h"
 #include "serve/model_host.h"
 #include "serve/model_store.h"
 #include "serve/model_summary.h"
-#include "serve/modelfile.h"
 
 namespace edgellm::api {
 
@@ -44,9 +44,7 @@ class PullLines {
 
 /// Of POST /api/create.
 struct CreateRequest {
-  std::string name;
-  Modelfile modelfile;                                     // FROM is empty where there are files
-  std::vector<std::pair<std::string, std::string>> files;  // name and "sha256:…"
+  CreateOptions options;
   bool stream = true;
 };
 /// Throws RequestError and Error(kInvalidArgument, kUnsupported).

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 #include <mutex>
-#include <unistd.h>
+#include <thread>
 
 #include "api/failure.h"
 #include "api/json_input.h"
@@ -11,6 +11,8 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/sha256.h"
+#include "serve/blob_store.h"
+#include "serve/create_model.h"
 #include "serve/model_manifest.h"
 #include "serve/pull_model.h"
 
@@ -124,6 +126,7 @@ void Delete(const ModelServicesPointer& services, ExchangePointer exchange) {
   Post(services, std::move(exchange), name, [name](ModelServices& s, http::Exchange& e) {
     s.store.Remove(name);
     if (s.unload) s.unload(name);
+    BlobStore(s.store).Clean();
     SendEmpty(e, 200);
   });
 }
@@ -206,85 +209,43 @@ void Pull(const ModelServicesPointer& services, ExchangePointer exchange) {
 
 // ---- create ----
 
-fs::path BlobPath(const ModelStore& store, const std::string& digest) {
-  std::string name = digest;
-  std::replace(name.begin(), name.end(), ':', '-');
-  return store.folder() / ".blobs" / name;
-}
-
-/// A folder for one request's files; gone with it.
-class WorkPlace {
- public:
-  explicit WorkPlace(const ModelStore& store, const std::string& id)
-      : path_(store.WorkFolder() /
-              fmt::format("create-{}-{}", getpid(), Sha256Hex(std::as_bytes(std::span(id))).substr(0, 16))) {
-    fs::create_directories(path_);
-  }
-  ~WorkPlace() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  WorkPlace(const WorkPlace&) = delete;
-  WorkPlace& operator=(const WorkPlace&) = delete;
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
-
-void LinkBlob(const ModelStore& store, const std::string& digest, const fs::path& to) {
-  const fs::path blob = BlobPath(store, digest);
-  if (!fs::exists(blob)) Fail(ErrorCode::kInvalidArgument, "there is no blob {}: send it first", digest);
-  std::error_code failed;
-  fs::create_hard_link(blob, to, failed);
-  if (failed) fs::copy_file(blob, to);
-}
-
-/// Weights that were sent as blobs: a GGUF or a model file, or a checkpoint's files.
-void CreateFromFiles(const ModelServices& services, const CreateRequest& request, const std::string& id) {
-  const Modelfile& extra = request.modelfile;
-  if (!extra.parameters.empty() || extra.chat_template || extra.system || !extra.messages.empty()) {
-    Fail(ErrorCode::kUnsupported,
-         "files and settings together: create the model from its files first, then another one "
-         "\"from\" it with the settings");
-  }
-  const WorkPlace work(services.store, id);
-  if (request.files.size() == 1) {
-    const std::string& name = request.files[0].first;
-    const fs::path file = work.path() / (name.ends_with(".edgellm") ? "model.edgellm" : "model.gguf");
-    LinkBlob(services.store, request.files[0].second, file);
-    return services.store.Publish(file, request.name);
-  }
-  const fs::path folder = work.path() / "model";
-  fs::create_directories(folder);
-  for (const auto& [name, digest] : request.files) {
-    if (!IsSafePath(name) || name.find('/') != name.npos) {
-      Fail(ErrorCode::kInvalidArgument, "'{}' cannot be a file's name", name);
+/// Status lines as they come; before the first one a failure is an answer of its own.
+void RunCreate(ModelServices& services, http::Exchange& exchange, const CreateRequest& request) {
+  bool begun = false;
+  const auto say = [&](const std::string& status) {
+    if (!request.stream) return;
+    if (!begun) exchange.Begin(200, kLines);
+    begun = true;
+    exchange.Write(Dump({{"status", status}}) + "\n");  // made to its end also when the client goes
+  };
+  try {
+    CreateModel(services.store, request.options, say);
+    if (!request.stream) return SendJson(exchange, {{"status", "success"}});
+    say("success");
+  } catch (const std::exception& failure) {
+    if (!begun) {
+      // What was sent is at fault: a template that does not parse, files that are damaged.
+      const auto* error = dynamic_cast<const Error*>(&failure);
+      if (error == nullptr || error->code() != ErrorCode::kCorrupt) throw;
+      throw Error(ErrorCode::kInvalidArgument, error->what());
     }
-    LinkBlob(services.store, digest, folder / name);
+    exchange.Write(ErrorBody(FailureOf(std::current_exception(), Stage::kAnswer), ErrorForm::kOllama) + "\n");
   }
-  services.store.Publish(folder, request.name);
+  exchange.End();
 }
 
 void Create(const ModelServicesPointer& services, ExchangePointer exchange) {
-  const CreateRequest request = ReadCreateRequest(exchange->request().body);
-  services->store.PathFor(request.name);
+  CreateRequest request = ReadCreateRequest(exchange->request().body);
+  services->store.PathFor(request.options.name);
+  // Beside answers in the making: half of the machine.
+  request.options.threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()) / 2);
   Post(services, std::move(exchange), "", [request](ModelServices& s, http::Exchange& e) {
-    if (request.files.empty()) {
-      // Names only: no files of this machine.
-      if (!s.store.Find(request.modelfile.from)) {
-        return e.Send(ErrorReply(404, fmt::format("model '{}' not found", request.modelfile.from), ErrorForm::kOllama));
-      }
-      StoreManifest(s.store, request.name, ResolveModelfile(request.modelfile, s.store, "/"));
-    } else {
-      CreateFromFiles(s, request, e.request().id);
+    // Names only: no files of this machine.
+    const std::string& from = request.options.modelfile.from;
+    if (!from.empty() && !s.store.Find(from)) {
+      return e.Send(ErrorReply(404, fmt::format("model '{}' not found", from), ErrorForm::kOllama));
     }
-    if (!request.stream) return SendJson(e, {{"status", "success"}});
-    e.Begin(200, kLines);
-    for (const char* status : {"using existing layer", "writing manifest", "success"}) {
-      if (!e.Write(Dump({{"status", status}}) + "\n")) return;
-    }
-    e.End();
+    RunCreate(s, e, request);
   });
 }
 
@@ -295,34 +256,29 @@ std::string DigestCapture(const http::Request& request) {
 }
 
 void FindBlob(const ModelServicesPointer& services, ExchangePointer exchange) {
-  const bool there = fs::exists(BlobPath(services->store, DigestCapture(exchange->request())));
+  const bool there = BlobStore(services->store).Has(DigestCapture(exchange->request()));
   SendEmpty(*exchange, there ? 200 : 404);
-}
-
-std::string DigestOfFile(const fs::path& path) {
-  const MappedFile file(path);
-  return Sha256Hex(file.bytes());
 }
 
 void TakeBlob(const ModelServicesPointer& services, ExchangePointer exchange) {
   const std::string digest = DigestCapture(exchange->request());
   Post(services, std::move(exchange), "", [digest](ModelServices& s, http::Exchange& e) {
     const http::Request& request = e.request();
-    const WorkPlace work(s.store, request.id);
-    const fs::path file = work.path() / "blob";
-    if (request.body_file.empty()) {
+    fs::path file = request.body_file;
+    if (file.empty()) {  // a body that is empty goes to no file
+      file = s.store.WorkFolder() / (".upload-" + Sha256Hex(std::as_bytes(std::span(request.id))));
+      fs::create_directories(file.parent_path());
       FileWriter writer(file);
       writer.Write(request.body);
       writer.Commit();
-    } else {
-      fs::copy_file(request.body_file, file);
     }
-    if (const std::string found = "sha256:" + DigestOfFile(file); found != digest) {
-      Fail(ErrorCode::kInvalidArgument, "digest mismatch, expected \"{}\", got \"{}\"", digest, found);
+    try {
+      BlobStore(s.store).Take(file, digest);
+    } catch (...) {
+      std::error_code ignored;
+      fs::remove(file, ignored);
+      throw;
     }
-    const fs::path blob = BlobPath(s.store, digest);
-    fs::create_directories(blob.parent_path());
-    fs::rename(file, blob);
     SendEmpty(e, 201);
   });
 }
@@ -371,6 +327,13 @@ ModelServicesPointer ModelServicesOf(ModelHost& host, std::function<void(std::fu
   services->loaded = [&host] { return host.Loaded(); };
   services->unload = [&host](const std::string& model) { return host.Unload(model); };
   services->post = std::move(post);
+  services->post([store = host.store()] {
+    try {
+      BlobStore(store).Clean();  // what an ended server left
+    } catch (const std::exception&) {
+      // A store that cannot be written to is told to who asks for something.
+    }
+  });
   return services;
 }
 

@@ -8,7 +8,7 @@
 
 #include "app/terminal.h"
 #include "app/verbs.h"
-#include "serve/model_store.h"
+#include "serve/blob_store.h"
 
 namespace edgellm::app {
 
@@ -22,6 +22,7 @@ void AddRm(CLI::App& app) {
       store.Remove(name);
       WriteDiagnostic(fmt::format("deleted '{}'\n", name));
     }
+    BlobStore(store).Clean();
   });
 }
 

@@ -170,6 +170,8 @@ void Serve(const Arguments& arguments) {
   options.error_body = api::ApiErrorBody;
   Facts facts;
   ModelHost host(ModelStore::Default(), ToHostOptions(arguments));
+  // On the store's file system, so that an upload becomes a blob by one rename.
+  if (!host.store().folder().empty()) options.body_folder = host.store().WorkFolder();
   // After the host, as what they still have to do may ask the host.
   api::TaskPool pool(kTaskThreads), files(kFileThreads);
   std::optional<AccessLog> log;

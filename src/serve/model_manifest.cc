@@ -13,6 +13,7 @@
 #include "base/one_line.h"
 #include "convert/import.h"
 #include "model/json_fields.h"
+#include "serve/blob_store.h"
 #include "serve/generate_options.h"
 #include "text/chat_template.h"
 
@@ -116,13 +117,6 @@ ModelManifest Merge(ModelManifest base, const ModelManifest& over) {
   return base;
 }
 
-fs::path BasePath(const ModelStore& store, const ModelManifest& manifest, const std::string& label) {
-  if (const auto stored = store.Find(manifest.base)) return stored->path;
-  std::error_code failed;
-  if (fs::path(manifest.base).is_absolute() && fs::exists(manifest.base, failed)) return manifest.base;
-  Fail(ErrorCode::kNotFound, "model '{}' is made from '{}', which is not there any more", label, manifest.base);
-}
-
 }  // namespace
 
 ModelManifest ParseManifest(std::string_view text, std::string_view name) {
@@ -168,6 +162,9 @@ ModelManifest ResolveModelfile(const Modelfile& modelfile, const ModelStore& sto
   if (const auto stored = store.Find(modelfile.from)) {
     manifest.base = stored->name;
     path = stored->path;
+  } else if (BlobStore::IsReference(modelfile.from)) {
+    manifest.base = modelfile.from;
+    path = WeightsOf(store, manifest, "FROM");
   } else {
     std::error_code failed;
     path = fs::weakly_canonical(folder / fs::path(modelfile.from), failed);
@@ -216,17 +213,27 @@ void StoreManifest(const ModelStore& store, std::string_view name, const ModelMa
   }
 }
 
+fs::path WeightsOf(const ModelStore& store, const ModelManifest& manifest, const std::string& label) {
+  std::error_code failed;
+  if (const auto stored = store.Find(manifest.base)) return stored->path;
+  if (fs::path(manifest.base).is_absolute() && fs::exists(manifest.base, failed)) return manifest.base;
+  if (BlobStore::IsReference(manifest.base) && fs::exists(store.folder() / manifest.base, failed)) {
+    return store.folder() / manifest.base;
+  }
+  Fail(ErrorCode::kNotFound, "model '{}' is made from '{}', which is not there any more", label, manifest.base);
+}
+
 ModelSource ModelSourceAt(const ModelStore& store, const fs::path& path) {
   if (!IsManifestPath(path)) return {path, std::nullopt};
   ModelSource source;
   source.manifest = ParseManifest(ReadFile(path, kMostManifestBytes), path.string());
   std::string label = path.filename().string();
   label.resize(label.size() - kManifestSuffix.size());
-  source.weights = BasePath(store, *source.manifest, label);
+  source.weights = WeightsOf(store, *source.manifest, label);
   if (IsManifestPath(source.weights)) {
     // Its base was replaced by a manifest after it was made; one step down is enough to follow.
     const ModelManifest below = ParseManifest(ReadFile(source.weights, kMostManifestBytes), source.weights.string());
-    source.weights = BasePath(store, below, source.manifest->base);
+    source.weights = WeightsOf(store, below, source.manifest->base);
     if (IsManifestPath(source.weights)) {
       Fail(ErrorCode::kUnsupported, "model '{}' is made from '{}' by way of too many others", label, below.base);
     }

@@ -18,7 +18,7 @@
 namespace edgellm {
 
 struct ModelManifest {
-  std::string base;  // a name of the store, or an absolute path; never itself a manifest
+  std::string base;  // a name of the store, an absolute path, or weights of a BlobStore; never itself a manifest
   std::vector<std::pair<std::string, std::string>> parameters;  // Ollama's names; "stop" may come several times
   std::optional<std::string> chat_template, system;
   std::vector<std::pair<std::string, std::string>> messages;  // role, content
@@ -50,6 +50,9 @@ struct ModelSource {
 /// By name or path, as ModelStore::Resolve. Throws Error(kNotFound) also where a manifest's base is gone.
 ModelSource FindModelSource(const ModelStore& store, std::string_view model);
 ModelSource ModelSourceAt(const ModelStore& store, const std::filesystem::path& path);
+
+/// Where a manifest's base is. Throws Error(kNotFound) with `label`, the model's name.
+std::filesystem::path WeightsOf(const ModelStore& store, const ModelManifest& manifest, const std::string& label);
 
 /// LoadModel, and what the manifest adds. Throws as LoadModel.
 Model LoadModelSource(const ModelSource& source, const Progress& progress = {});

@@ -12,13 +12,13 @@
 namespace edgellm {
 
 struct Modelfile {
-  std::string from;                                             // FROM: a model's name, a file, a folder
-  std::vector<std::pair<std::string, std::string>> parameters;  // PARAMETER name value, in order
-  std::optional<std::string> chat_template;                     // TEMPLATE
-  std::optional<std::string> system;                            // SYSTEM
-  std::vector<std::pair<std::string, std::string>> messages;    // MESSAGE role content
-  std::vector<std::string> licenses;                            // LICENSE
-  std::vector<std::string> adapters;                            // ADAPTER
+  std::string from = {};                                             // FROM: a model's name, a file, a folder
+  std::vector<std::pair<std::string, std::string>> parameters = {};  // PARAMETER name value, in order
+  std::optional<std::string> chat_template = {};                     // TEMPLATE
+  std::optional<std::string> system = {};                            // SYSTEM
+  std::vector<std::pair<std::string, std::string>> messages = {};    // MESSAGE role content
+  std::vector<std::string> licenses = {};                            // LICENSE
+  std::vector<std::string> adapters = {};                            // ADAPTER
 
   bool operator==(const Modelfile&) const = default;
 };

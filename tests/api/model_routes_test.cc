@@ -160,7 +160,9 @@ TEST_F(ModelRoutesTest, RefusesWhatMakesNoSense) {
       {"POST", "/api/create", R"({"model":"a","from":")" + (folder_ / "secret.edgellm").string() + "\"}", 404},
       {"POST", "/api/create", R"({"model":"a","from":"base","parameters":{"top_q":1}})", 400},
       {"POST", "/api/create", R"({"model":"a","from":"base","adapters":{"x":"y"}})", 400},
-      {"POST", "/api/create", R"({"model":"a","from":"base","quantize":"q4_0"})", 400},
+      {"POST", "/api/create", R"({"model":"a","from":"base","quantize":"q2_K"})", 400},
+      {"POST", "/api/create", R"({"model":"a","from":"base","quantize":"q4_0"})", 400},  // it is int4 already
+      {"POST", "/api/create", R"({"model":"a","files":{"x.gguf":"sha256:)" + std::string(64, '0') + "\"}}", 400},
       {"POST", "/api/create", R"({"model":"a","files":{"x.gguf":"sha256:../x"}})", 400},
       {"POST", "/api/copy", R"({"source":")" + (folder_ / "secret.edgellm").string() + R"(","destination":"a"})", 404},
       {"POST", "/api/copy", R"({"source":"base","destination":"../a"})", 400},
@@ -187,6 +189,44 @@ TEST_F(ModelRoutesTest, BlobsBecomeModels) {
   Body(Send("POST", "/api/create", R"({"model":"new","stream":false,"files":{"a.edgellm":")" + digest + "\"}}"));
   EXPECT_EQ(ReadFile(services_->store.Find("new")->path), bytes);
   EXPECT_EQ(services_->store.List().size(), 2u);
+}
+
+TEST_F(ModelRoutesTest, BlobsAndSettingsBecomeAModel) {
+  AddModel("base");
+  const std::string bytes = ReadFile(folder_ / "models" / "base.edgellm");
+  Body(Send("DELETE", "/api/delete", R"({"model":"base"})"));
+  const std::string digest = "sha256:" + Sha256Hex(std::as_bytes(std::span(bytes.data(), bytes.size())));
+  EXPECT_EQ(Send("POST", "/api/blobs/x", bytes, digest)->received().status, 201);
+  const auto created = Send("POST", "/api/create",
+                            R"({"model":"mine","files":{"a.edgellm":")" + digest +
+                                R"("},"system":"Be brief.","template":"{{ messages[0].content }}","license":["MIT"],)"
+                                R"("parameters":{"temperature":0.5},"messages":[{"role":"user","content":"Hi"}]})");
+  EXPECT_EQ(Statuses(created),
+            (std::vector<std::string>{"using existing layer " + digest, "writing manifest", "success"}));
+  const Json shown = Body(Send("POST", "/api/show", R"({"model":"mine"})"));
+  EXPECT_EQ(shown["system"], "Be brief.");
+  EXPECT_EQ(shown["template"], "{{ messages[0].content }}");
+  EXPECT_EQ(shown["license"], "MIT");
+  EXPECT_EQ(shown["model_info"]["general.architecture"], SampleConfig().family);
+  // What is wrong with it is found before anything is made.
+  const std::string wrong = R"({"model":"bad","files":{"a.edgellm":")" + digest + R"("},"template":"{% if %}"})";
+  Body(Send("POST", "/api/create", wrong), 400);
+  EXPECT_EQ(services_->store.List().size(), 1u);
+  // With the model goes what only it needed.
+  Body(Send("DELETE", "/api/delete", R"({"model":"mine"})"));
+  for (const auto& entry : fs::directory_iterator(folder_ / "models/.blobs")) {
+    EXPECT_FALSE(entry.path().filename().string().starts_with("weights-")) << entry.path();
+  }
+}
+
+TEST_F(ModelRoutesTest, QuantisesWhatIsSent) {
+  WriteModelFile(SampleModel(WeightFormat::Parse("bf16")), folder_ / "models" / "wide.edgellm", {});
+  const auto created = Send("POST", "/api/create", R"({"model":"small","from":"wide","quantize":"q8_0"})");
+  EXPECT_EQ(Statuses(created).front(), "quantizing bf16 model to int8-g32") << created->received().body;
+  EXPECT_EQ(Statuses(created).back(), "success");
+  EXPECT_EQ(services_->store.Find("small")->path.extension(), ".edgellm");
+  const Json shown = Body(Send("POST", "/api/show", R"({"model":"small"})"));
+  EXPECT_EQ(shown["details"]["quantization_level"], "int8-g32");
 }
 
 TEST_F(ModelRoutesTest, PullsTellHowFarTheyAre) {

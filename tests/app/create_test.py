@@ -1,9 +1,14 @@
 """edgellm create: models over models, what they add, and a store that is whole whenever it is killed."""
 
+import hashlib
+import http.client
 import json
+import os
 import random
+import re
 import signal
 import subprocess
+import threading
 import time
 import unittest
 
@@ -90,6 +95,89 @@ class Create(ProgramTest):
             self.assertIn(json.loads((self.store / "mine.model.json").read_text())["system"],
                           [system.strip() for system in systems])
         self.assertEqual(self.names(), ["mine"])
+
+
+    def start_server(self):
+        process = subprocess.Popen([PROGRAM, "serve", "--port", "0", "--quiet"], stderr=subprocess.PIPE, text=True,
+                                   cwd=self.folder, env=self.environment)
+        self.addCleanup(process.stderr.close)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        for line in process.stderr:
+            if found := re.search(r"listening on http://127.0.0.1:(\d+)", line):
+                return process, int(found[1])
+        self.fail("the server did not start")
+
+    @staticmethod
+    def ask(port, method, path, body=None):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        connection.request(method, path, body)
+        status = connection.getresponse().status
+        connection.close()
+        return status
+
+    def test_uploads_killed_at_any_point(self):
+        """Whatever lies there as a blob is whole; what an ended server left over is taken away when it is old."""
+        self.succeed("convert", self.model, "m.gguf", "--type", "q8_0")
+        content = (self.folder / "m.gguf").read_bytes()
+        digest = "sha256:" + hashlib.sha256(content).hexdigest()
+        numbers = random.Random(4)
+        create = json.dumps({"model": "sent", "files": {"m.gguf": digest}, "system": "terse", "stream": False})
+        for _ in range(12):
+            process, port = self.start_server()
+            wait = numbers.uniform(0, 0.03)
+            killer = threading.Timer(wait, process.kill)
+            killer.start()
+            try:
+                self.ask(port, "POST", "/api/blobs/" + digest, content)
+                self.ask(port, "POST", "/api/create", create)
+            except OSError:
+                pass  # killed
+            except http.client.HTTPException:
+                pass
+            killer.join()
+            process.wait()
+            for path in (self.store / ".blobs").glob("sha256-*"):
+                self.assertEqual(hashlib.sha256(path.read_bytes()).hexdigest(), path.name.removeprefix("sha256-"))
+            self.assertIn(self.names(), ([], ["sent"]))
+            if self.names():
+                self.assertEqual(self.succeed_json("show", "sent")["system"], "terse")
+                self.succeed("rm", "sent")
+        for path in (self.store / ".pull").iterdir():
+            os.utime(path, (0, 0))
+        process, port = self.start_server()
+        self.assertEqual(self.ask(port, "POST", "/api/blobs/" + digest, content), 201)
+        self.assertEqual(self.ask(port, "POST", "/api/create", create), 200)
+        self.assertEqual(self.succeed_json("run", "sent", "Hi", "-n", "1")["eval_count"], 1)
+        self.assertEqual(list((self.store / ".pull").iterdir()), [])
+        self.assertEqual(len(list((self.store / ".blobs").glob("making-*"))), 0)
+
+    def test_quantised_and_killed_at_any_point(self):
+        """A store with a model, half-made weights, or both: never half a model; and what is left over goes."""
+        numbers = random.Random(9)
+        (self.folder / "Modelfile").write_text("FROM ./model\nSYSTEM terse\n")
+        command = [PROGRAM, "create", "mine", "-q", "q8_0"]
+        begin = time.monotonic()
+        self.succeed(*command[1:])
+        takes = time.monotonic() - begin
+        for i in range(25):
+            if i % 5 == 0:
+                self.succeed("rm", "mine")
+            existed = self.names() == ["mine"]
+            process = subprocess.Popen(command, cwd=self.folder, env=self.environment, stderr=subprocess.DEVNULL)
+            time.sleep(numbers.uniform(0, 1.1 * takes))
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            if existed or self.names():
+                self.assertEqual(self.names(), ["mine"])
+                self.assertEqual(self.succeed_json("show", "mine")["details"]["quantization_level"], "int8-g32")
+            else:
+                self.succeed("create", "mine", "-q", "q8_0")
+        self.succeed("create", "mine", "-q", "q8_0")
+        self.assertEqual(self.succeed_json("run", "mine", "Hi", "-n", "1")["eval_count"], 1)
+        self.assertEqual(len([path for path in (self.store / ".blobs").iterdir() if path.is_dir()]), 1)
+        self.succeed("rm", "mine")
+        self.assertEqual([path for path in (self.store / ".blobs").iterdir() if path.is_dir()], [])
 
 
 if __name__ == "__main__":
