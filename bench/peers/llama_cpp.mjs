@@ -1,11 +1,12 @@
 // EdgeLLM and llama.cpp on the same weights, in one run: whole processes by turns, A B A B, so that a machine that drifts
 // drifts for both. Prints a table and, with --json, writes everything that was measured. See README.md.
-import {execFile, spawn} from "node:child_process";
+import {spawn} from "node:child_process";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import {fileURLToPath} from "node:url";
-import {parseArgs, promisify} from "node:util";
+import {parseArgs} from "node:util";
+import {columns, makeShape, run, spreadText} from "./subjects.mjs";
 import {median} from "./statistics.mjs";
 
 const usage = `usage: node llama_cpp.mjs --edgellm PROGRAM (--shape NAME[:FORMAT] ... | --model FILE.edgellm --gguf FILE.gguf)
@@ -32,14 +33,6 @@ if (options.help || !options.edgellm || (options.shape.length > 0) === Boolean(o
   process.exit(2);
 }
 const worker = path.join(path.dirname(fileURLToPath(import.meta.url)), "peer_worker.mjs");
-
-async function run(program, args) {
-  try {
-    return (await promisify(execFile)(program, args, {maxBuffer: 1 << 26})).stdout;
-  } catch (failure) {
-    throw new Error(`${program} ${args.join(" ")}: ${failure.stderr?.trim() || failure.message}`);
-  }
-}
 
 const lengths = (contexts, prefill, tokens, rounds) => [
   "--threads", options.threads, "--contexts", contexts, "--prefill", prefill, "--tokens", tokens, "--itl", options.itl,
@@ -106,17 +99,13 @@ function compare(rounds) {
   });
 }
 
-const short = (value) => (value >= 1000 ? value.toFixed(0) : value.toPrecision(4));
-const spreadText = ({median: middleValue, min, max}) => `${short(middleValue)} (${short(min)} to ${short(max)})`;
-
 function table(rows) {
   const lines = [["", "EdgeLLM", "llama.cpp", "EdgeLLM / llama.cpp, by round", "median"]];
   for (const row of rows) {
     lines.push([row.name, spreadText(row.ours), spreadText(row.theirs),
                 row.ratios.map((ratio) => ratio.toFixed(3)).join(" "), row.ratio.toFixed(3)]);
   }
-  const widths = lines[0].map((_, column) => Math.max(...lines.map((line) => line[column].length)));
-  return lines.map((line) => line.map((cell, i) => cell.padEnd(widths[i])).join("   ").trimEnd()).join("\n");
+  return columns(lines);
 }
 
 function head(subject, {ours, theirs}) {
@@ -128,19 +117,6 @@ function head(subject, {ours, theirs}) {
           `  ${theirs.commit}: ${theirs.format}, ${size(subject.gguf)}, ${peer.cpu_library}, flash attention ` +
           `${peer.flash_attention}, ${buffers}${peer.repack_layouts.length > 0 ? `, repacked as ${peer.repack_layouts}` : ""}`,
          ].join("\n");
-}
-
-// The two files of a shape; those that are there already are used again.
-async function makeShape(shape, folder) {
-  const [name, format = options.format] = shape.split(":");
-  const subject = {name, model: path.join(folder, `${name}-${format}-${options.head}.edgellm`)};
-  subject.gguf = subject.model.replace(/edgellm$/, "gguf");
-  for (const file of [subject.model, subject.gguf]) {
-    if (fs.existsSync(file)) continue;
-    console.error(`making ${file}`);
-    await run(options.edgellm, ["bench", "--shape", name, "--format", format, "--head", options.head, "--save", file]);
-  }
-  return subject;
 }
 
 async function measureSubject(subject) {
@@ -160,7 +136,7 @@ const results = [];
 try {
   fs.mkdirSync(folder, {recursive: true});
   if (options.model) results.push(await measureSubject({name: path.basename(options.model), model: options.model, gguf: options.gguf}));
-  for (const name of options.shape) results.push(await measureSubject(await makeShape(name, folder)));
+  for (const name of options.shape) results.push(await measureSubject(await makeShape(options, name, folder)));
 } catch (failure) {
   console.error(`error: ${failure.message}`);
   process.exitCode = 1;

@@ -11,15 +11,17 @@
 #include <nlohmann/json.hpp>
 
 #include "app/format.h"
+#include "app/measures.h"
 #include "app/open_model.h"
 #include "app/progress_bar.h"
 #include "app/statistics.h"
 #include "app/terminal.h"
+#include "app/users_report.h"
 #include "app/verbs.h"
 #include "base/error.h"
-#include "base/memory_use.h"
 #include "base/worker_pool.h"
 #include "bench/endpoint.h"
+#include "bench/endpoint_users.h"
 #include "bench/model_bench.h"
 #include "bench/random_model.h"
 #include "bench/read_bandwidth.h"
@@ -38,22 +40,9 @@ struct Arguments {
   std::string model, shape, format = "int4-g128", head = "int8-g128", save, endpoint, api_key;
   ModelBenchOptions what;
   BackendArguments backend;
-  ServingBenchOptions serving;
+  EndpointUsersOptions users;
   bool serve = false, json = false;
 };
-
-std::string MachineName() {
-  std::ifstream info("/proc/cpuinfo");
-  std::string line, name = "unknown processor";
-  while (std::getline(info, line)) {
-    // x86 names its model; ARM kernels give numbers only, and boards a "Model" line at the end.
-    if (!line.starts_with("model name") && !line.starts_with("Model")) continue;
-    name = line.substr(line.find(':') + 1);
-    name.erase(0, name.find_first_not_of(' '));
-    break;
-  }
-  return fmt::format("{}, {} core(s), {}", name, UsableProcessors(), HumanBytes(MachineMemoryBytes()));
-}
 
 /// Rates at 1, 2, 4 … threads and at all that the model will use.
 std::vector<std::pair<int, Spread>> Bandwidths(int threads) {
@@ -64,10 +53,6 @@ std::vector<std::pair<int, Spread>> Bandwidths(int threads) {
     list.emplace_back(count, MeasureReadBandwidth(count, kBytes, kPasses));
   list.emplace_back(threads, MeasureReadBandwidth(threads, kBytes, kPasses));
   return list;
-}
-
-Json ToJson(const Spread& spread) {
-  return {{"min", spread.min}, {"median", spread.median}, {"max", spread.max}};
 }
 
 Json ItlJson(const Percentiles& itl, int count) {
@@ -92,18 +77,18 @@ Json ToJson(const Report& report) {
       {"load_s", r.load_seconds}};
   if (!r.backend.ternary.empty()) json["ternary"] = TernaryJson(r.backend);
   for (const auto& [threads, rate] : report.bandwidths) {
-    json["bandwidth"].push_back({{"threads", threads}, {"gb_s", ToJson(rate)}});
+    json["bandwidth"].push_back({{"threads", threads}, {"gb_s", SpreadJson(rate)}});
   }
   json["decode"] = Json::array();
   for (const auto& figure : r.decode) {
     json["decode"].push_back({{"context", figure.context},
-                              {"tok_s", ToJson(figure.tokens_per_second)},
+                              {"tok_s", SpreadJson(figure.tokens_per_second)},
                               {"gb_s", figure.gb_per_second},
                               {"share", figure.gb_per_second / report.read_gb_s()}});
   }
   json["prefill"] = Json::array();
   for (const auto& figure : r.prefill) {
-    json["prefill"].push_back({{"tokens", figure.tokens}, {"tok_s", ToJson(figure.tokens_per_second)}});
+    json["prefill"].push_back({{"tokens", figure.tokens}, {"tok_s", SpreadJson(figure.tokens_per_second)}});
   }
   json["steps"] = Json::array();
   for (const auto& step : r.steps) {
@@ -120,10 +105,6 @@ Json ToJson(const Report& report) {
   json["allocations"] = r.allocations;
   json["page_faults"] = {{"minor", r.minor_faults}, {"major", r.major_faults}};
   return json;
-}
-
-std::string SpreadText(const Spread& spread) {
-  return fmt::format("{:.2f} ({:.2f} to {:.2f})", spread.median, spread.min, spread.max);
 }
 
 std::string ToText(const Report& report) {
@@ -182,10 +163,10 @@ Json ToJson(const EndpointResult& r, const std::string& model) {
   for (const auto& figure : r.figures) {
     json["decode"].push_back({{"context", figure.prompt_tokens},
                               {"tokens", figure.generated_tokens},
-                              {"tok_s", ToJson(figure.decode_tok_s)}});
+                              {"tok_s", SpreadJson(figure.decode_tok_s)}});
     json["prefill"].push_back({{"tokens", figure.prompt_tokens},
-                               {"tok_s", ToJson(figure.prompt_tok_s)},
-                               {"ttft_ms", ToJson(figure.ttft_ms)}});
+                               {"tok_s", SpreadJson(figure.prompt_tok_s)},
+                               {"ttft_ms", SpreadJson(figure.ttft_ms)}});
   }
   json["ttft_ms"] = r.figures.empty() ? 0 : r.figures.front().ttft_ms.median;
   json["itl_ms"] = ItlJson(r.itl_ms, r.pieces);
@@ -205,11 +186,30 @@ std::string ToText(const EndpointResult& r, const std::string& model) {
                      r.pieces, r.itl_ms.p50, r.itl_ms.p95, r.itl_ms.p99, r.itl_ms.p999, r.itl_ms.max);
 }
 
+void BenchEndpointUsers(const Arguments& arguments) {
+  EndpointUsersOptions options = arguments.users;
+  options.url = arguments.endpoint;
+  options.model = arguments.model;
+  options.api_key = arguments.api_key;
+  options.what.rounds = arguments.what.rounds;
+  EndpointUsersResult result;
+  {
+    ProgressBar bar(ProgressBar::Unit::kCount);
+    result = MeasureEndpointUsers(options, bar.callback());
+  }
+  if (arguments.json) {
+    WriteJson(UsersJson(result, arguments.model, EDGELLM_COMMIT));
+  } else {
+    WriteOutput(UsersText(result, arguments.model));
+  }
+}
+
 void BenchEndpoint(const Arguments& arguments) {
   if (arguments.model.empty()) {
     Fail(ErrorCode::kInvalidArgument,
          "--endpoint needs the name that the model has there: edgellm bench NAME --endpoint URL");
   }
+  if (arguments.serve) return BenchEndpointUsers(arguments);
   EndpointOptions options;
   options.url = arguments.endpoint;
   options.model = arguments.model;
@@ -262,87 +262,19 @@ void Save(const Model& model, const std::filesystem::path& path) {
   ExportGguf(model, type, path, bar.callback());
 }
 
-Json ToJson(const ServingBenchResult& r, const std::string& model) {
-  const auto itl = [](const Percentiles& p) {
-    return Json{{"p50", p.p50}, {"p95", p.p95}, {"p99", p.p99}, {"max", p.max}};
-  };
-  return {{"machine", MachineName()},
-          {"commit", EDGELLM_COMMIT},
-          {"model", model},
-          {"backend", r.backend.name},
-          {"isa", r.backend.isa},
-          {"threads", r.backend.threads},
-          {"shared_prompt",
-           {{"users", r.users},
-            {"tokens", r.shared},
-            {"first_ms", ToJson(r.first_ms)},
-            {"next_slowest_ms", ToJson(r.next_slowest_ms)},
-            {"others_median_ms", ToJson(r.others_median_ms)},
-            {"others_slowest_ms", ToJson(r.others_slowest_ms)},
-            {"together_slowest_ms", ToJson(r.together_slowest_ms)},
-            {"together_computed_tokens", r.together_computed}}},
-          {"long_prompt",
-           {{"streams", r.streams},
-            {"tokens", r.long_prompt},
-            {"itl_before_ms", itl(r.before_ms)},
-            {"itl_beside_ms", itl(r.beside_ms)},
-            {"itl_after_ms", itl(r.after_ms)},
-            {"ttft_s", r.prompt_seconds},
-            {"ttft_alone_s", r.prompt_alone_seconds}}},
-          {"learnt_ms",
-           {{"forward", r.costs.fixed * 1e3},
-            {"decoded_token", r.costs.decode * 1e3},
-            {"prompt_token", r.costs.prefill * 1e3},
-            {"thousand_positions", r.costs.attend * 1e3},
-            {"deviation", r.cost_deviation}}}};
-}
-
-std::string ToText(const ServingBenchResult& r, const std::string& model) {
-  std::string text = fmt::format("machine: {}\nmodel: {}\nbackend: {} {}, {} thread(s)\n\n", MachineName(), model,
-                                 r.backend.name, r.backend.isa, r.backend.threads);
-  text += fmt::format("{} users over one prompt of {} tokens, milliseconds to the first token:\n", r.users, r.shared);
-  const double first = r.first_ms.median;
-  text += Table({{"the first", SpreadText(r.first_ms), ""},
-                 {"the others one by one, slowest", SpreadText(r.next_slowest_ms),
-                  fmt::format("{:.1f} % of the first", 100 * r.next_slowest_ms.median / first)},
-                 {"the others at once, median", SpreadText(r.others_median_ms),
-                  fmt::format("{:.1f} %", 100 * r.others_median_ms.median / first)},
-                 {"the others at once, slowest", SpreadText(r.others_slowest_ms),
-                  fmt::format("{:.1f} %", 100 * r.others_slowest_ms.median / first)},
-                 {"all together, slowest", SpreadText(r.together_slowest_ms),
-                  fmt::format("{:.0f} tokens computed", r.together_computed)}});
-  text += fmt::format("\n{} streams while a prompt of {} tokens is read, milliseconds between tokens:\n", r.streams,
-                      r.long_prompt);
-  const auto row = [](const char* name, const Percentiles& p) {
-    return std::vector<std::string>{name, fmt::format("{:.2f}", p.p50), fmt::format("{:.2f}", p.p95),
-                                    fmt::format("{:.2f}", p.p99), fmt::format("{:.2f}", p.max)};
-  };
-  text += Table({{"", "P50", "P95", "P99", "MAX"},
-                 row("before", r.before_ms),
-                 row("beside it", r.beside_ms),
-                 row("after", r.after_ms)});
-  text += fmt::format("p99 beside it: {:.2f} times that before; the prompt took {:.2f} s, alone {:.2f} s\n",
-                      r.beside_ms.p99 / r.before_ms.p99, r.prompt_seconds, r.prompt_alone_seconds);
-  return text + fmt::format(
-                    "learnt: {:.3f} ms a forward, {:.3f} a decoded token, {:.3f} a prompt's, {:.4f} a thousand "
-                    "positions; usually within {:.0f} %\n",
-                    r.costs.fixed * 1e3, r.costs.decode * 1e3, r.costs.prefill * 1e3, r.costs.attend * 1e3,
-                    100 * r.cost_deviation);
-}
-
 void BenchServing(const Arguments& arguments, const Model& model) {
   ServingBenchResult result;
   {
     ProgressBar bar(ProgressBar::Unit::kCount);
-    ServingBenchOptions what = arguments.serving;
+    ServingBenchOptions what = arguments.users.what;
     what.rounds = arguments.what.rounds;
     result = MeasureServing(model, ToRuntimeOptions(arguments.backend, 0), what, bar.callback());
   }
   const std::string name = arguments.shape.empty() ? model.name : arguments.shape;
   if (arguments.json) {
-    WriteJson(ToJson(result, name));
+    WriteJson(UsersJson(result, name, EDGELLM_COMMIT));
   } else {
-    WriteOutput(ToText(result, name));
+    WriteOutput(UsersText(result, name));
   }
 }
 
@@ -391,11 +323,20 @@ void AddBench(CLI::App& app) {
   count("--rounds", &arguments->what.rounds, 1, "repetitions of each figure");
   count("--itl", &arguments->what.itl_tokens, 0, "tokens decoded in a row for the times between tokens");
   verb->add_flag("--users", arguments->serve,
-                 "measure many users at once instead: a shared prompt, streams beside a long one");
-  count("--users-shared", &arguments->serving.shared, 1, "with --users: tokens of the shared prompt");
-  count("--users-count", &arguments->serving.users, 2, "with --users: requests over it");
-  count("--users-streams", &arguments->serving.streams, 1, "with --users: streams beside the long prompt");
-  count("--users-long", &arguments->serving.long_prompt, 1, "with --users: tokens of the long prompt");
+                 "measure many users at once instead: streams beside a long prompt, a shared prompt; with --endpoint "
+                 "many clients, too. A count of 0 leaves a part out");
+  ServingBenchOptions& serving = arguments->users.what;
+  count("--users-streams", &serving.streams, 0, "with --users: streams beside the long prompt");
+  count("--users-context", &serving.context, 1, "with --users: tokens that the streams stand at");
+  count("--users-long", &serving.long_prompt, 1, "with --users: tokens of the long prompt");
+  count("--users-gaps", &serving.tokens, 1, "with --users: tokens of each stream before the long prompt, and after it");
+  count("--users-count", &serving.users, 0, "with --users: requests over the shared prompt");
+  count("--users-shared", &serving.shared, 1, "with --users: tokens of the shared prompt");
+  count("--users-clients", &arguments->users.clients, 0, "with --users --endpoint: clients that stream at once");
+  count("--users-client-prompt", &arguments->users.client_prompt, 1,
+        "with --users --endpoint: tokens of their prompts");
+  count("--users-client-tokens", &arguments->users.client_tokens, 1,
+        "with --users --endpoint: tokens of their answers");
   AddBackendOptions(*verb, &arguments->backend);
   verb->add_flag("--json", arguments->json, "print JSON");
   verb->callback([arguments] { RunBench(*arguments); });

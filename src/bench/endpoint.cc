@@ -41,13 +41,6 @@ double Milliseconds(Clock::time_point from, Clock::time_point to) {
   return std::chrono::duration<double, std::milli>(to - from).count();
 }
 
-[[noreturn]] void FailStatus(const std::string& url, const HttpReply& reply) {
-  const ErrorCode code = reply.status == 404  ? ErrorCode::kNotFound
-                         : reply.status < 500 ? ErrorCode::kInvalidArgument
-                                              : ErrorCode::kIo;
-  Fail(code, "{}: HTTP {}: {}", url, reply.status, ServerMessage(reply.body));
-}
-
 /// English prose of `words` words. Each call's begins differently, so that no server finds it in its cache.
 std::string PromptText(size_t words, std::mt19937& numbers) {
   std::string text = "Reading " + std::to_string(numbers()) + ".";
@@ -103,7 +96,7 @@ class Endpoint {
     if (version.status == 200 && ReadVersion(version.body)) return Take(kRoutes[0], base + "/api/generate");
     const HttpReply models = client_.Get(base + "/v1/models");
     if (models.status == 200) return Take(kRoutes[3], base + "/v1/chat/completions");
-    if (models.status == 401 || models.status == 403) FailStatus(base + "/v1/models", models);
+    if (models.status == 401 || models.status == 403) FailStatus(base + "/v1/models", models.status, models.body);
     Fail(ErrorCode::kInvalidArgument,
          "{}: neither Ollama's API nor OpenAI's is spoken there (/api/version: HTTP {}, /v1/models: HTTP {})", base,
          version.status, models.status);
@@ -163,7 +156,7 @@ class Endpoint {
       ignore_eos_ = false;
       sample = Ask(prompt);
     }
-    if (!sample) FailStatus(result_.url, refusal_);
+    if (!sample) FailStatus(result_.url, refusal_.status, refusal_.body);
     ++done_;
     return *std::move(sample);
   }
@@ -214,7 +207,7 @@ class Endpoint {
       refusal_ = reply;
       return std::nullopt;
     }
-    if (reply.status != 200) FailStatus(result_.url, reply);
+    if (reply.status != 200) FailStatus(result_.url, reply.status, reply.body);
     take(parser.Finish(), Clock::now());
     if (pieces == 0) Fail(ErrorCode::kIo, "{}: the server answered without any text", result_.url);
     if (sample.generated_tokens == 0) sample.generated_tokens = pieces;

@@ -19,8 +19,13 @@ class Bench {
       : what_(what), progress_(progress) {
     engine_options_.vocab = model.config.vocab;
     engine_options_.max_sequences = std::max(what.users, what.streams + 1);
-    const int stream = what.tokens * 64;  // a stream must outlast the long prompt
-    const int needed = std::max(what.shared + kOwnTokens + 2, what.long_prompt + 2);
+    if (what.users == 1 || (what.users == 0 && what.streams == 0)) {
+      Fail(ErrorCode::kInvalidArgument,
+           "a shared prompt wants two users or more, and without any there must be streams");
+    }
+    const int stream = what.context + what.tokens * 64;  // a stream must outlast the long prompt
+    const int needed = std::max(what.users > 0 ? what.shared + kOwnTokens + 2 : 0,
+                                what.streams > 0 ? std::max(what.long_prompt, what.context) + 2 : 0);
     if (needed > model.config.max_context) {
       Fail(ErrorCode::kInvalidArgument, "{} positions are needed, more than the {} that the model was trained for",
            needed, model.config.max_context);
@@ -36,8 +41,8 @@ class Bench {
   }
 
   ServingBenchResult Run() {
-    MeasureShared();
-    MeasureStreams();
+    if (what_.users > 0) MeasureShared();
+    if (what_.streams > 0) MeasureStreams();
     Tell("done");
     const EngineMetrics metrics = engine_->Metrics();
     result_.costs = metrics.costs;
@@ -146,9 +151,14 @@ class Bench {
     engine_->DropCached();
     std::map<RequestId, int64_t> streams;
     for (int i = 0; i < what_.streams; ++i) {
-      Request request = MakeRequest(2000 + i, 32, 0, -1);
+      Request request = MakeRequest(2000 + i, what_.context, 0, -1);
       streams[engine_->Submit(std::move(request))] = 0;
     }
+    size_t begun = 0;
+    Gaps(streams, [&](const Event& event) {
+      if (const auto stream = streams.find(event.request); stream != streams.end() && stream->second == 0) ++begun;
+      return begun == streams.size();
+    });
     int64_t tokens = 0;
     const auto enough = [&](const Event&) { return ++tokens >= int64_t{what_.tokens} * what_.streams; };
     result_.before_ms = PercentilesOf(Gaps(streams, enough));
@@ -170,6 +180,7 @@ class Bench {
     tokens = 0;
     result_.after_ms = PercentilesOf(Gaps(streams, enough));
     result_.streams = what_.streams;
+    result_.context = what_.context;
     result_.long_prompt = what_.long_prompt;
     result_.prompt_seconds = static_cast<double>(statistics.first_token - statistics.submitted) * 1e-9;
     for (const auto& [stream, _] : streams) engine_->Cancel(stream);

@@ -11,11 +11,12 @@
 namespace edgellm {
 
 struct ServingBenchOptions {
-  int users = 32;          // requests at once over one shared prompt
-  int shared = 2048;       // tokens of it
-  int streams = 4;         // running while a long prompt arrives
-  int long_prompt = 8192;  // tokens of that
-  int tokens = 400;        // of each stream before, between tokens
+  int users = 32;      // requests over one shared prompt; 0: not measured
+  int shared = 2048;   // tokens of it
+  int streams = 4;     // running while a long prompt arrives; 0: not measured
+  int context = 1024;  // tokens that they stand at: enough for their own growth not to matter
+  int long_prompt = 8192;
+  int tokens = 400;  // of each stream before the long prompt, and after it
   int rounds = 3;
 };
 
@@ -29,7 +30,7 @@ struct ServingBenchResult {
   Spread together_slowest_ms;
   double together_computed = 0;  // tokens of prompts that were computed for all of them, in the last round
 
-  int streams = 0, long_prompt = 0;
+  int streams = 0, context = 0, long_prompt = 0;
   Percentiles before_ms, beside_ms, after_ms;  // between the streams' tokens: before the prompt, beside it, after it
   double prompt_seconds = 0;                   // to the long prompt's first token beside the streams
   double prompt_alone_seconds = 0;             // and alone

@@ -160,4 +160,11 @@ std::string ServerMessage(std::string_view body) {
   return body.empty() ? "(nothing more was said)" : OneLine(body);
 }
 
+void FailStatus(const std::string& url, long status, std::string_view body) {
+  const ErrorCode code = status == 404  ? ErrorCode::kNotFound
+                         : status < 500 ? ErrorCode::kInvalidArgument
+                                        : ErrorCode::kIo;
+  Fail(code, "{}: HTTP {}: {}", url, status, ServerMessage(body));
+}
+
 }  // namespace edgellm

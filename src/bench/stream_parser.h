@@ -53,4 +53,8 @@ class StreamParser {
 /// whatever else it is.
 std::string ServerMessage(std::string_view body);
 
+/// Throws what the status of an HTTP error says: kNotFound for 404, kInvalidArgument for other faults of the request,
+/// kIo for those of the server.
+[[noreturn]] void FailStatus(const std::string& url, long status, std::string_view body);
+
 }  // namespace edgellm

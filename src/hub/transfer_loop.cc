@@ -36,6 +36,7 @@ std::string_view ReplyHead::Find(std::string_view name) const {
 struct TransferLoop::Transfer {
   std::unique_ptr<CURL, void (*)(CURL*)> curl{nullptr, curl_easy_cleanup};
   HeaderLines lines;
+  std::string sent;  // the request's body
   TransferListener listener;
   ReplyHead head;
   size_t header_bytes = 0;
@@ -118,7 +119,9 @@ TransferLoop::~TransferLoop() {
   for (const auto& [handle, transfer] : transfers_) curl_multi_remove_handle(multi_.get(), handle);
 }
 
-void TransferLoop::Start(const std::string& url, const std::vector<std::string>& headers, TransferListener listener) {
+std::unique_ptr<TransferLoop::Transfer> TransferLoop::Prepare(const std::string& url,
+                                                              const std::vector<std::string>& headers,
+                                                              TransferListener listener) const {
   auto transfer = std::make_unique<Transfer>();
   transfer->curl.reset(curl_easy_init());
   if (!transfer->curl) Fail(ErrorCode::kEnvironment, "libcurl does not start");
@@ -140,6 +143,24 @@ void TransferLoop::Start(const std::string& url, const std::vector<std::string>&
   curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, &Transfer::OnBody);
   curl_easy_setopt(curl, CURLOPT_WRITEDATA, transfer.get());
   if (IsLoopback(url)) curl_easy_setopt(curl, CURLOPT_PROXY, "");  // no detour to this machine
+  return transfer;
+}
+
+void TransferLoop::Start(const std::string& url, const std::vector<std::string>& headers, TransferListener listener) {
+  Begin(Prepare(url, headers, std::move(listener)));
+}
+
+void TransferLoop::Post(const std::string& url, const std::vector<std::string>& headers, std::string body,
+                        TransferListener listener) {
+  auto transfer = Prepare(url, headers, std::move(listener));
+  transfer->sent = std::move(body);
+  curl_easy_setopt(transfer->curl.get(), CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(transfer->sent.size()));
+  curl_easy_setopt(transfer->curl.get(), CURLOPT_POSTFIELDS, transfer->sent.c_str());
+  Begin(std::move(transfer));
+}
+
+void TransferLoop::Begin(std::unique_ptr<Transfer> transfer) {
+  CURL* curl = transfer->curl.get();
   if (curl_multi_add_handle(multi_.get(), curl) != CURLM_OK) Fail(ErrorCode::kEnvironment, "libcurl takes no transfer");
   transfers_.emplace(curl, std::move(transfer));
 }

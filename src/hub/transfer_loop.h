@@ -49,6 +49,9 @@ class TransferLoop {
 
   /// A GET. `headers`: lines "Name: value". `url` must be one that ParseWebAddress takes.
   void Start(const std::string& url, const std::vector<std::string>& headers, TransferListener listener);
+  /// A POST of `body`, whose type is among the headers.
+  void Post(const std::string& url, const std::vector<std::string>& headers, std::string body,
+            TransferListener listener);
 
   /// Lets transfers go on; returns when something has happened, or after `longest`.
   void Poll(std::chrono::milliseconds longest);
@@ -58,6 +61,9 @@ class TransferLoop {
  private:
   struct Transfer;
 
+  std::unique_ptr<Transfer> Prepare(const std::string& url, const std::vector<std::string>& headers,
+                                    TransferListener listener) const;
+  void Begin(std::unique_ptr<Transfer> transfer);
   void Finish(void* handle, int result);
   void StopStalled();
 

@@ -41,6 +41,19 @@ class Bench(ProgramTest):
         self.assertIn("needs the name", self.refuse("bench", "--endpoint", "http://127.0.0.1:9"))
         self.assertIn("127.0.0.1:9", self.refuse("bench", "some", "--endpoint", "http://127.0.0.1:9"))
 
+    def test_many_users(self):
+        model = make_model(self.folder / "model")
+        result = self.succeed_json("bench", model, "--users", "--users-count", "3", "--users-shared", "40", "--users-streams", "2",
+                                   "--users-context", "8", "--users-long", "30", "--users-gaps", "2", "--rounds", "1", "--threads", "1")
+        self.assertEqual((result["shared_prompt"]["users"], result["long_prompt"]["context"]), (3, 8))
+        self.assertLess(0, result["long_prompt"]["itl_beside_ms"]["p50"])
+        text = self.succeed("bench", model, "--users", "--users-streams", "0", "--users-count", "2", "--users-shared", "20", "--rounds",
+                            "1", "--threads", "1").decode()
+        self.assertIn("2 users over one prompt of 20 tokens", text)
+        self.assertNotIn("streams", text)
+        self.assertIn("two users or more", self.refuse("bench", model, "--users", "--users-count", "1"))
+        self.assertIn("/v1/completions", self.refuse("bench", "m", "--users", "--endpoint", "http://127.0.0.1:9/api/chat"))
+
 
 if __name__ == "__main__":
     unittest.main()
