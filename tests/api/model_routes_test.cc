@@ -254,6 +254,7 @@ TEST_F(ModelRoutesTest, PullsTellHowFarTheyAre) {
                                                           "verifying sha256 digest", "writing manifest", "success"}));
   EXPECT_NE(streamed->received().body.find("\"total\":100,\"completed\":50"), std::string::npos);
   const auto whole = Send("POST", "/api/pull", R"({"name":"hf.co/owner/model","stream":false})");
+  Wait([&] { return whole->received().complete; });
   services_->pull = [](const std::string&, const PullListener&) { Fail(ErrorCode::kNotFound, "no such model"); };
   const auto failed = Send("POST", "/api/pull", R"({"model":"owner/other"})");
   Wait([&] { return failed->received().complete; });
@@ -261,7 +262,6 @@ TEST_F(ModelRoutesTest, PullsTellHowFarTheyAre) {
   const auto refused = Send("POST", "/api/pull", R"({"model":"owner/other","stream":false})");
   Wait([&] { return refused->received().complete; });
   EXPECT_EQ(Body(refused, 404)["error"], "no such model");
-  Wait([&] { return whole->received().complete; });
 }
 
 TEST_F(ModelRoutesTest, AClientThatGoesStopsListening) {
