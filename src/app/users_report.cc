@@ -69,6 +69,7 @@ Json UsersJson(const ServingBenchResult& r, const std::string& model, const std:
                        {"decoded_token", r.costs.decode * 1e3},
                        {"prompt_token", r.costs.prefill * 1e3},
                        {"thousand_positions", r.costs.attend * 1e3},
+                       {"thousand_prompt_positions", r.costs.prompt_attend * 1e3},
                        {"deviation", r.cost_deviation}};
   return json;
 }
@@ -97,9 +98,9 @@ std::string UsersText(const ServingBenchResult& r, const std::string& model) {
   }
   return text + fmt::format(
                     "\nlearnt: {:.3f} ms a forward, {:.3f} a decoded token, {:.3f} a prompt's, {:.4f} a thousand "
-                    "positions; usually within {:.0f} %\n",
+                    "positions, {:.4f} a thousand of prompts; usually within {:.0f} %\n",
                     r.costs.fixed * 1e3, r.costs.decode * 1e3, r.costs.prefill * 1e3, r.costs.attend * 1e3,
-                    100 * r.cost_deviation);
+                    r.costs.prompt_attend * 1e3, 100 * r.cost_deviation);
 }
 
 Json UsersJson(const EndpointUsersResult& r, const std::string& model, const std::string& commit) {

@@ -292,10 +292,11 @@ void Engine::State::AddToBatch(const Share& share) {
   const bool room = cache.Reserve(sequence.table, sequence.computed + share.count);
   EDGELLM_CHECK(room, "the schedule gives out pages that are there");
   columns.BeginSequence(sequence.table.pages);
-  (sequence.missing() == 1 ? load.decode : load.prefill) += share.count;
+  const bool decodes = sequence.missing() == 1;
+  (decodes ? load.decode : load.prefill) += share.count;
   for (int position = sequence.computed; position < sequence.computed + share.count; ++position) {
     columns.AddToken(sequence.tokens[static_cast<size_t>(position)], position);
-    load.attended += position + 1;
+    (decodes ? load.attended : load.prompt_attended) += position + 1;
     if (sequence.pooling() != Pooling::kNone) {
       if (!sequence.pools(position)) continue;
       columns.WantHidden();

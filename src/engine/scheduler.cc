@@ -52,6 +52,7 @@ class Composer {
       if (view.room == 0 && pages_ == 0) return false;
       Take(i, 1);
       ++load_.decode;
+      load_.attended += Attended(view.computed, 1);
       paced_ = paced_ || view.paced;
     }
     return true;
@@ -71,6 +72,7 @@ class Composer {
       if (count <= 0) continue;
       Take(i, count);
       load_.prefill += count;
+      load_.prompt_attended += Attended(view.computed, count);
       if (view.scored) spare_rows_ -= count - 1;
     }
   }
@@ -83,7 +85,7 @@ class Composer {
       const int middle = fits + (fails - fits) / 2;
       StepLoad load = load_;
       load.prefill += middle;
-      load.attended += Attended(view.computed, middle);
+      load.prompt_attended += Attended(view.computed, middle);
       (costs_.Seconds(load) <= limit ? fits : fails) = middle;
     }
     return fits;
@@ -94,7 +96,6 @@ class Composer {
     out_.shares.push_back({static_cast<int>(index), count});
     tokens_ -= count;
     pages_ -= std::max(0, (count - view.room + kPage - 1) / kPage);
-    load_.attended += Attended(view.computed, count);
   }
 
   std::span<const RunningView> running_;

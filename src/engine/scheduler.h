@@ -17,8 +17,8 @@ enum class Priority : uint8_t { kInteractive, kNormal, kBatch };
 /// Times in nanoseconds.
 struct SchedulingRules {
   // A running answer's forward may take this many times as long as it would without any prompt's slice beside it.
-  double stretch = 1.35;
-  int least_slice = 2;        // tokens of a prompt beside running answers, however long they take: it must go on
+  double stretch = 1.3;
+  int least_slice = 1;        // tokens of a prompt beside running answers, however long they take: it must go on
   double longest_step = 1.0;  // seconds of a forward that only reads prompts: so late is a cancellation, or a stream
   int least_batch = 32;       // tokens of such a forward, however long they take
   int64_t aging = 10'000'000'000;          // waiting this long lifts a request by one class

@@ -18,8 +18,8 @@ constexpr double kMostDoubt = 0.25;  // … but what was learnt once is not doub
 void TimeModel::Begin(const StepLoad& load, double seconds) {
   // Cautious: as if nothing were fixed, so that the first slices are too short rather than too long.
   const double each = seconds / std::max(1, load.decode + load.prefill);
-  weights_ = {0, each, each, 0};
-  first_ = {seconds, each, each, each};
+  weights_ = {0, each, each, 0, 0};
+  first_ = {seconds, each, each, each, each};
   for (size_t i = 0; i < kTerms; ++i) {
     covariance_[i].fill(0);
     covariance_[i][i] = first_[i] * first_[i];
@@ -30,7 +30,7 @@ void TimeModel::Observe(const StepLoad& load, double seconds) {
   if (!(seconds > 0) || load.decode + load.prefill <= 0) return;
   if (observations_++ == 0) Begin(load, seconds);
   const Vector x = {1, static_cast<double>(load.decode), static_cast<double>(load.prefill),
-                    static_cast<double>(load.attended) * 1e-3};
+                    static_cast<double>(load.attended) * 1e-3, static_cast<double>(load.prompt_attended) * 1e-3};
   Vector gain{};
   double expected = 0, spread = 0;
   for (size_t i = 0; i < kTerms; ++i) {
@@ -60,7 +60,7 @@ void TimeModel::Observe(const StepLoad& load, double seconds) {
 }
 
 StepCosts TimeModel::costs() const {
-  return {weights_[0], weights_[1], weights_[2], weights_[3]};
+  return {weights_[0], weights_[1], weights_[2], weights_[3], weights_[4]};
 }
 
 }  // namespace edgellm

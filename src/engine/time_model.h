@@ -3,10 +3,11 @@
 //
 // The model is linear in what a forward does: fixed + decode·rows + prefill·tokens + attend·positions. On any machine
 // the weights are read once (fixed), then each token costs arithmetic, and each position that a token looks at costs
-// some more. Where memory is the bound a few tokens are free, so a line through both ends lies above what they cost:
-// the error is on the side of running streams. The four numbers are followed by a Kalman filter (Kalman 1960) whose
-// state drifts slowly; a residual beyond kGate deviations counts as one of kGate (Huber 1964), so that a forward that
-// the system interrupted moves little, and a machine that has become slower is believed after some dozens.
+// some more: less for a prompt's tokens, which look at the same ones together, so that these have a number of their
+// own. Where memory is the bound a few tokens are free, so a line through both ends lies above what they cost: the
+// error is on the side of running streams. The numbers are followed by a Kalman filter (Kalman 1960) whose state drifts
+// slowly; a residual beyond kGate deviations counts as one of kGate (Huber 1964), so that a forward that the system
+// interrupted moves little, and a machine that has become slower is believed after some dozens.
 #pragma once
 
 #include <array>
@@ -16,18 +17,21 @@ namespace edgellm {
 
 /// What one forward does.
 struct StepLoad {
-  int decode = 0;        // tokens that bring an answer one further: each has its logits made and sampled
-  int prefill = 0;       // tokens of prompts
-  int64_t attended = 0;  // positions that all of them look at, together
+  int decode = 0;   // tokens that bring an answer one further: each has its logits made and sampled
+  int prefill = 0;  // tokens of prompts
+  // Positions that decoded tokens look at, and those that prompts' tokens do, each sum over tokens.
+  int64_t attended = 0, prompt_attended = 0;
 };
 
 /// The estimate: never negative, so that more work is never said to take less time.
 struct StepCosts {
   double fixed = 0, decode = 0, prefill = 0;  // of a forward; of a decoded token; of a prompt's token
-  double attend = 0;                          // of a thousand attended positions
+  double attend = 0, prompt_attend = 0;       // of a thousand attended positions
 
   double Seconds(const StepLoad& load) const {
-    return fixed + decode * load.decode + prefill * load.prefill + attend * (static_cast<double>(load.attended) * 1e-3);
+    return fixed + decode * load.decode + prefill * load.prefill +
+           attend * (static_cast<double>(load.attended) * 1e-3) +
+           prompt_attend * (static_cast<double>(load.prompt_attended) * 1e-3);
   }
 };
 
@@ -43,7 +47,7 @@ class TimeModel {
   static constexpr double kGate = 3;
 
  private:
-  static constexpr int kTerms = 4;
+  static constexpr int kTerms = 5;
   using Vector = std::array<double, kTerms>;
 
   void Begin(const StepLoad& load, double seconds);
