@@ -18,16 +18,19 @@ class Answer::Handle : public Exchange {
   }
   bool Write(std::string bytes) override { return answer_->Write(std::move(bytes)); }
   void End() override { answer_->End(); }
+  void KeepAlive(std::string bytes) override { answer_->SetKeepAlive(std::move(bytes)); }
   void OnGone(std::function<void()> gone) override { answer_->OnGone(std::move(gone)); }
 
  private:
   std::shared_ptr<Answer> answer_;
 };
 
-Answer::Answer(Request request, std::shared_ptr<AnswerReader> reader, ErrorBody error_body, size_t most_waiting)
+Answer::Answer(Request request, std::shared_ptr<AnswerReader> reader, ErrorBody error_body, size_t most_waiting,
+               BodyRoom room)
     : request_(std::move(request)),
       error_body_(std::move(error_body)),
       most_waiting_(most_waiting),
+      room_(std::move(room)),
       reader_(std::move(reader)) {}
 
 Answer::~Answer() {
@@ -98,6 +101,16 @@ void Answer::End() {
   if (!cut_) forgotten = std::exchange(gone_, nullptr);
   end_waits_ = true;
   Wake();
+}
+
+void Answer::SetKeepAlive(std::string bytes) {
+  const std::lock_guard lock(mutex_);
+  keep_alive_ = std::move(bytes);
+}
+
+std::string Answer::KeepAlive() {
+  const std::lock_guard lock(mutex_);
+  return phase_ == Phase::kStreaming && waiting_.empty() ? keep_alive_ : std::string();
 }
 
 void Answer::OnGone(std::function<void()> gone) {

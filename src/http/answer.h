@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 
+#include "http/body_room.h"
 #include "http/exchange.h"
 #include "http/status.h"
 
@@ -40,8 +41,9 @@ struct AnswerPart {
 
 class Answer : public std::enable_shared_from_this<Answer> {
  public:
-  /// `most_waiting`: bytes of a stream that may wait for the client.
-  Answer(Request request, std::shared_ptr<AnswerReader> reader, ErrorBody error_body, size_t most_waiting);
+  /// `most_waiting`: bytes of a stream that may wait for the client. `room`: that the request's body takes.
+  Answer(Request request, std::shared_ptr<AnswerReader> reader, ErrorBody error_body, size_t most_waiting,
+         BodyRoom room = {});
   /// Removes the request's file, if it is still there.
   ~Answer();
   Answer(const Answer&) = delete;
@@ -59,6 +61,7 @@ class Answer : public std::enable_shared_from_this<Answer> {
   bool Write(std::string bytes);
   void End();
   void OnGone(std::function<void()> gone);
+  void SetKeepAlive(std::string bytes);
   /// The exception becomes the answer, or cuts the stream where one has begun.
   void Fail(std::exception_ptr failure);
   /// An answer in the form of errors.
@@ -66,6 +69,8 @@ class Answer : public std::enable_shared_from_this<Answer> {
 
   // From the connection's thread.
   AnswerPart Take();
+  /// What goes out when nothing else does; nothing where something else waits.
+  std::string KeepAlive();
   /// What was taken last has been written.
   void Wrote();
   /// The client has closed its side: it may still read, but most likely it has gone. OnGone is called, and what is
@@ -87,14 +92,16 @@ class Answer : public std::enable_shared_from_this<Answer> {
   const Request request_;
   const ErrorBody error_body_;
   const size_t most_waiting_;
+  const BodyRoom room_;
 
   std::mutex mutex_;                      // of all that follows
   std::shared_ptr<AnswerReader> reader_;  // until nothing can be written any more
   Phase phase_ = Phase::kWaiting;
   std::optional<AnswerStart> start_;  // not yet taken
   std::string waiting_;               // not yet taken
-  size_t taken_ = 0;                  // bytes taken and not yet written
-  bool end_waits_ = false;            // the end has not been taken yet
+  std::string keep_alive_;
+  size_t taken_ = 0;        // bytes taken and not yet written
+  bool end_waits_ = false;  // the end has not been taken yet
   bool cut_ = false;
   bool woken_ = false;   // the reader has been told, and has not come yet
   bool silent_ = false;  // ClientSilent or ClientGone

@@ -58,6 +58,9 @@ class Exchange {
   /// Queues bytes of the stream. False when the client is gone, or has not read for so long that too much waits for it:
   /// it is then disconnected.
   virtual bool Write(std::string bytes) = 0;
+  /// Sent again and again while nothing else of the stream goes out (ServerTimeouts::quiet): what its format passes
+  /// over, between whole events.
+  virtual void KeepAlive(std::string bytes) = 0;
   /// The stream is complete.
   virtual void End() = 0;
 

@@ -147,8 +147,15 @@ void Server::State::OnAccepted(const std::shared_ptr<tcp::acceptor>& acceptor, c
   boost::system::error_code unknown;
   const auto peer = socket.remote_endpoint(unknown);
   const int open = shared->CountOpen(), most = shared->options.limits.connections;
+  bool crowded = open >= most;
+  if (crowded && open < most + kCrowd) {
+    if (const auto idle = shared->TakeLongestIdle()) {
+      idle->GiveWay();
+      crowded = false;
+    }
+  }
   if (open < most + kCrowd) {
-    StartConnection(shared, std::move(socket), unknown ? "" : PeerText(peer.address()), open >= most);
+    StartConnection(shared, std::move(socket), unknown ? "" : PeerText(peer.address()), crowded);
   }
   Accept(acceptor);
 }

@@ -18,11 +18,13 @@
 namespace edgellm::http {
 
 struct ServerLimits {
-  int connections = 1024;                    // more are told 503
+  int connections = 1024;  // for more, the longest idle one is closed; where there is none, they are told 503
   size_t header_bytes = size_t{32} << 10;    // request line and headers: 431
   uint64_t body_bytes = uint64_t{32} << 20;  // where a route says nothing else: 413
-  size_t waiting_bytes = size_t{4} << 20;    // of a stream or a WebSocket, for a client that does not read: it is cut
-  size_t message_bytes = size_t{4} << 20;    // of a WebSocket message: close code 1009
+  uint64_t bodies_bytes =
+      uint64_t{256} << 20;                 // in memory, of all requests together: 503; those up to 64 KiB count not
+  size_t waiting_bytes = size_t{4} << 20;  // of a stream or a WebSocket, for a client that does not read: it is cut
+  size_t message_bytes = size_t{4} << 20;  // of a WebSocket message: close code 1009
 };
 
 struct ServerTimeouts {
@@ -30,6 +32,7 @@ struct ServerTimeouts {
   std::chrono::milliseconds header{15000};  // from its first byte to its last: 408
   std::chrono::milliseconds body{30000};    // likewise, and a second more for every 16 KiB that have come: 408
   std::chrono::milliseconds write{60000};   // without a byte taken by a client for whom some wait: it is cut
+  std::chrono::milliseconds quiet{10000};   // of a stream, before its keep-alive bytes are sent
   std::chrono::milliseconds linger{2000};   // for the client's side to close after ours
   std::chrono::milliseconds ping{30000};    // a WebSocket that says nothing for so long is sent a ping; twice as long
                                             // without an answer, and it is closed

@@ -1,9 +1,11 @@
 // What the connections of one server share. Private to src/http: it names Asio.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/thread_pool.hpp>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <map>
@@ -14,6 +16,7 @@
 #include <vector>
 
 #include "http/access.h"
+#include "http/body_room.h"
 #include "http/router.h"
 #include "http/server.h"
 
@@ -25,6 +28,8 @@ class Stoppable {
   virtual ~Stoppable() = default;
   /// Ends when what it is at is done.
   virtual void Stop() = 0;
+  /// Ends if it is at nothing.
+  virtual void GiveWay() = 0;
   /// Ends now.
   virtual void Cut() = 0;
 };
@@ -34,7 +39,10 @@ struct Shared {
       : options(std::move(given)),
         router(std::move(given_router)),
         access(loopback, options.hosts, options.origins, options.keys),
+        bodies(std::make_shared<BodyBudget>(options.limits.bodies_bytes)),
         id_seed(seed) {}
+
+  using Clock = std::chrono::steady_clock;
 
   const ServerOptions options;
   const Router router;
@@ -42,6 +50,7 @@ struct Shared {
   boost::asio::io_context io;
   boost::asio::thread_pool files{1};  // writes bodies to files, so that no disk holds up the streams of others
 
+  const std::shared_ptr<BodyBudget> bodies;
   const uint64_t id_seed;
   std::atomic<uint64_t> next_id{0};
 
@@ -49,6 +58,8 @@ struct Shared {
   std::condition_variable changed;
   bool stopping = false;
   std::map<const void*, std::weak_ptr<Stoppable>> open;
+  std::map<const void*, Clock::time_point>
+      idle;  // without a request; from when on one may be closed for another's sake
 
   /// A request's, which no other has.
   std::string MakeId();
@@ -63,7 +74,26 @@ struct Shared {
   void Leave(const void* key) {
     const std::lock_guard lock(mutex);
     open.erase(key);
+    idle.erase(key);
     changed.notify_all();
+  }
+  void BecomeIdle(const void* key, Clock::time_point from) {
+    const std::lock_guard lock(mutex);
+    idle[key] = from;
+  }
+  void BecomeBusy(const void* key) {
+    const std::lock_guard lock(mutex);
+    idle.erase(key);
+  }
+  /// The connection that has been idle for longest, once; or null.
+  std::shared_ptr<Stoppable> TakeLongestIdle() {
+    const std::lock_guard lock(mutex);
+    const auto longest =
+        std::min_element(idle.begin(), idle.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+    if (longest == idle.end() || longest->second > Clock::now()) return nullptr;
+    const auto found = open.find(longest->first);
+    idle.erase(longest);
+    return found == open.end() ? nullptr : found->second.lock();
   }
   bool IsStopping() {
     const std::lock_guard lock(mutex);

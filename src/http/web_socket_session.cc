@@ -56,6 +56,7 @@ class Session : public AnswerReader, public Stoppable, public std::enable_shared
   void Stop() override {
     asio::post(executor_, [self = shared_from_this()] { self->CloseWhenIdle(); });
   }
+  void GiveWay() override {}  // it is never without a purpose
   void Cut() override {
     asio::post(executor_, [self = shared_from_this()] { self->Disconnect(); });
   }

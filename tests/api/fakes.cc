@@ -188,6 +188,11 @@ void FakeExchange::Begin(int status, std::string content_type, http::Headers hea
   received_.streamed = true;
 }
 
+void FakeExchange::KeepAlive(std::string bytes) {
+  const std::lock_guard lock(mutex_);
+  received_.keep_alive = std::move(bytes);
+}
+
 bool FakeExchange::Write(std::string bytes) {
   const std::lock_guard lock(mutex_);
   if (left_ || !reading_) return false;

@@ -84,6 +84,7 @@ class FakeExchange final : public http::Exchange {
   void Send(http::Reply reply) override;
   void Begin(int status, std::string content_type, http::Headers headers) override;
   bool Write(std::string bytes) override;
+  void KeepAlive(std::string bytes) override;
   void End() override;
   void OnGone(std::function<void()> gone) override;
 
@@ -94,7 +95,7 @@ class FakeExchange final : public http::Exchange {
 
   struct Received {
     int status = 0;  // 0: nothing came
-    std::string content_type, body;
+    std::string content_type, body, keep_alive;
     http::Headers headers;
     bool streamed = false, complete = false;
     int answers = 0;  // Send and Begin together

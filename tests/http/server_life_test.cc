@@ -125,15 +125,60 @@ TEST_F(ServerTest, TooManyConnectionsAreToldSo) {
   options.limits.connections = 2;
   Start(std::move(options));
   RawClient first = Connect(), second = Connect();
-  first.Send(GetText("/hello"));
-  second.Send(GetText("/hello"));
-  EXPECT_EQ(first.ReadReply().status, 200);
-  EXPECT_EQ(second.ReadReply().status, 200);
+  first.Send(GetText("/keep"));
+  second.Send(GetText("/keep"));
+  ASSERT_TRUE(observed_.kept.Wait(2));
   const RawReply reply = Ask(PostText("/echo", "x"));
   EXPECT_EQ(reply.status, 503);
   EXPECT_EQ(reply.Header("retry-after"), "1");
-  first.Send(GetText("/hello"));
+  for (int i = 0; i < 2; ++i) observed_.TakeExchange()->Send({200, "kept", "text/plain"});
   EXPECT_EQ(first.ReadReply().status, 200);
+  EXPECT_EQ(second.ReadReply().status, 200);
+}
+
+TEST_F(ServerTest, TheLongestIdleConnectionMakesRoom) {
+  ServerOptions options = TestOptions(&observed_);
+  options.limits.connections = 3;
+  Start(std::move(options));
+  RawClient older = Connect(), newer = Connect(), busy = Connect();
+  for (RawClient* client : {&older, &newer}) {
+    client->Send(GetText("/hello"));
+    EXPECT_EQ(client->ReadReply().status, 200);
+  }
+  busy.Send(GetText("/keep"));
+  ASSERT_TRUE(observed_.kept.Wait());
+  RawClient next = Connect();
+  next.Send(GetText("/hello"));
+  EXPECT_EQ(next.ReadReply().status, 200);
+  EXPECT_TRUE(older.WaitForEnd());
+  newer.Send(GetText("/hello"));
+  EXPECT_EQ(newer.ReadReply().status, 200);
+  observed_.TakeExchange()->Send({200, "kept", "text/plain"});
+  EXPECT_EQ(busy.ReadReply().status, 200);
+}
+
+TEST_F(ServerTest, ASilentStreamIsKeptAlive) {
+  ServerOptions options = TestOptions(&observed_);
+  options.timeouts.quiet = milliseconds(30);
+  Start(std::move(options));
+  RawClient client = Connect();
+  client.Send(GetText("/keep"));
+  ASSERT_TRUE(observed_.kept.Wait());
+  auto exchange = observed_.TakeExchange();
+  exchange->Begin(200, "text/event-stream");
+  exchange->KeepAlive(": alive\n\n");
+  EXPECT_TRUE(client.ReadUntil("9\r\n: alive\n\n\r\n9\r\n: alive\n\n\r\n"));
+  EXPECT_TRUE(exchange->Write("data: x\n\n"));
+  EXPECT_TRUE(client.ReadUntil("data: x\n\n\r\n"));
+  EXPECT_TRUE(client.ReadUntil("9\r\n: alive\n\n\r\n"));
+  exchange->KeepAlive("");  // nothing more, and the stream goes on
+  std::this_thread::sleep_for(milliseconds(70));
+  EXPECT_TRUE(exchange->Write("data: y\n\n"));
+  EXPECT_TRUE(client.ReadUntil("data: y\n\n\r\n"));
+  EXPECT_EQ(observed_.gone.count(), 0);
+  exchange->KeepAlive(": alive\n\n");
+  client.Reset();
+  EXPECT_TRUE(observed_.gone.Wait());
 }
 
 TEST_F(ServerTest, StopsGracefully) {

@@ -1,6 +1,8 @@
 // Requests and answers over sockets: what proper clients send, and what others do.
 #include "http/server.h"
 
+#include <thread>
+
 #include <gtest/gtest.h>
 
 #include "base/error.h"
@@ -151,6 +153,36 @@ TEST_F(ServerTest, BodiesHaveALimit) {
   EXPECT_EQ(client.ReadReply().status, 413);
   EXPECT_TRUE(client.WaitForEnd());
   EXPECT_EQ(Ask("POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\n").status, 413);
+}
+
+TEST_F(ServerTest, BodiesTogetherHaveALimit) {
+  ServerOptions options = TestOptions(&observed_);
+  options.limits.bodies_bytes = 300'000;
+  Start(std::move(options));
+  const std::string large(200'000, 'x'), small(1000, 'x');
+  RawClient first = Connect();
+  first.Send(PostText("/keep", large));
+  ASSERT_TRUE(observed_.kept.Wait());
+  const RawReply refused = Ask(PostText("/echo", large));
+  EXPECT_EQ(refused.status, 503);
+  EXPECT_EQ(refused.Header("retry-after"), "1");
+  EXPECT_NE(refused.body.find("no room for another large request"), std::string::npos) << refused.body;
+  // What says nothing of its length is stopped on the way.
+  std::string chunks;
+  for (int i = 0; i < 10; ++i) chunks += "4e20\r\n" + large.substr(0, 20'000) + "\r\n";
+  EXPECT_EQ(
+      Ask("POST /echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + "0\r\n\r\n").status,
+      503);
+  EXPECT_EQ(Ask(PostText("/echo", small)).status, 200);
+  observed_.TakeExchange()->Send({200, "kept", "text/plain"});
+  EXPECT_EQ(first.ReadReply().status, 200);
+  // The room comes back when the last of the request has gone, a moment after its answer.
+  int status = 503;
+  for (int i = 0; i < 200 && status == 503; ++i) {
+    status = Ask(PostText("/echo", large)).status;
+    if (status == 503) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  EXPECT_EQ(status, 200);
 }
 
 TEST_F(ServerTest, AnEarlyAnswerReachesAClientThatStillSends) {
