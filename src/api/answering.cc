@@ -94,7 +94,7 @@ class Answer final : public Answering, public std::enable_shared_from_this<Answe
     std::unique_lock lock(mutex_);
     all_started_ = true;
     if (ask_.stream) {
-      sink_->Begin(ask_.stream->content_type());
+      sink_->Begin(ask_.stream->content_type(), ask_.stream->keep_alive());
       std::string out;
       ask_.stream->Begin(opening_, &out);
       Write(std::move(out));
@@ -244,11 +244,12 @@ class ExchangeSink final : public AnswerSink {
 
   void Refuse(const Failure& failure) override { exchange_->Send(ErrorReply(failure, form_)); }
   void Whole(std::string body) override { exchange_->Send({.body = std::move(body), .headers = std::move(headers_)}); }
-  void Begin(std::string_view content_type) override {
+  void Begin(std::string_view content_type, std::string_view keep_alive) override {
     // Proxies must neither keep nor gather what is to be seen at once.
     headers_.emplace_back("cache-control", "no-cache");
     headers_.emplace_back("x-accel-buffering", "no");
     exchange_->Begin(200, std::string(content_type), std::move(headers_));
+    if (!keep_alive.empty()) exchange_->KeepAlive(std::string(keep_alive));
   }
   bool Write(std::string bytes) override { return exchange_->Write(std::move(bytes)); }
   void End() override { exchange_->End(); }

@@ -32,6 +32,8 @@ class StreamWriter {
  public:
   virtual ~StreamWriter() = default;
   virtual std::string_view content_type() const = 0;
+  /// What clients pass over, for times in which there is nothing to say; empty where the format has no such thing.
+  virtual std::string_view keep_alive() const { return {}; }
   virtual void Begin(const Opening& opening, std::string* out) = 0;
   virtual void Piece(size_t request, const AnswerPiece& piece, std::string* out) = 0;
   virtual void Ended(size_t request, const AnswerEnd& end, std::string* out) = 0;
@@ -73,7 +75,8 @@ class AnswerSink {
   /// Instead of all others: there is no answer.
   virtual void Refuse(const Failure& failure) = 0;
   virtual void Whole(std::string body) = 0;
-  virtual void Begin(std::string_view content_type) = 0;
+  /// `keep_alive`: as StreamWriter's.
+  virtual void Begin(std::string_view content_type, std::string_view keep_alive) = 0;
   /// False when nobody listens any more.
   virtual bool Write(std::string bytes) = 0;
   virtual void End() = 0;

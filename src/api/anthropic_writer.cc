@@ -42,6 +42,7 @@ class Stream final : public StreamWriter {
   explicit Stream(std::string model) : model_(std::move(model)) {}
 
   std::string_view content_type() const override { return kEventStream; }
+  std::string_view keep_alive() const override { return "event: ping\ndata: {\"type\":\"ping\"}\n\n"; }
 
   void Begin(const Opening& opening, std::string* out) override {
     prompt_ = opening.tickets[0].prompt.tokens;

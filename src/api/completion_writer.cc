@@ -58,20 +58,14 @@ class TokenLists {
   int count_ = 0;
 };
 
-class CompletionStream final : public StreamWriter {
+class CompletionStream final : public CompletionsStream {
  public:
   CompletionStream(OpenAiShape shape, std::shared_ptr<const PromptEcho> echo)
-      : shape_(std::move(shape)), lists_(shape_.samples * shape_.prompts), prompts_(std::move(echo)) {}
+      : CompletionsStream(std::move(shape), "cmpl-", "text_completion"),
+        lists_(shape_.samples * shape_.prompts),
+        prompts_(std::move(echo)) {}
 
-  std::string_view content_type() const override { return kEventStream; }
-
-  void Begin(const Opening& opening, std::string* out) override {
-    usage_.AddPrompts(opening);
-    start_ = "data: {\"id\":\"cmpl-" + opening.id + "\",\"object\":\"text_completion\",\"created\":";
-    AppendInteger(&start_, opening.created / kSecond);
-    start_ += ",\"model\":" + Quoted(shape_.model) + ",\"system_fingerprint\":" + Quoted(kFingerprint);
-    choice_start_ = start_ + ",\"choices\":[{\"index\":";
-    choice_end_ = shape_.include_usage ? "}],\"usage\":null}\n\n" : "}]}\n\n";
+  void Open(std::string* out) override {
     if (!shape_.echo) return;
     for (size_t i = 0; i < lists_.size(); ++i) {
       if (shape_.log_probabilities) lists_[i].AddFirst(prompts_->first_tokens[i / shape_.samples]);
@@ -95,15 +89,6 @@ class CompletionStream final : public StreamWriter {
            Quoted(shape_.want_text ? FinishReasonText(end.reason) : "length"));
   }
 
-  void Finish(std::string* out) override {
-    if (shape_.include_usage) *out += start_ + ",\"choices\":[],\"usage\":" + Dump(usage_.ToJson()) + "}\n\n";
-    *out += "data: [DONE]\n\n";
-  }
-
-  void Fail(const Failure& failure, std::string* out) override {
-    *out += "data: " + ErrorBody(failure, ErrorForm::kOpenAi) + "\n\n";
-  }
-
  private:
   void Append(std::string* out, size_t index, std::string_view text, std::string_view finish) {
     *out += choice_start_;
@@ -117,11 +102,8 @@ class CompletionStream final : public StreamWriter {
     *out += choice_end_;
   }
 
-  OpenAiShape shape_;
   std::vector<TokenLists> lists_;  // of each choice
   std::shared_ptr<const PromptEcho> prompts_;
-  std::string start_, choice_start_, choice_end_;
-  Usage usage_;
 };
 
 Json LogProbabilitiesOf(const OpenAiShape& shape, const WholeAnswer& answer, const PromptEcho& echo, size_t prompt) {

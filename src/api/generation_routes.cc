@@ -141,38 +141,39 @@ void HandleOpenAiCompletion(const ServicesPointer& services, ExchangePointer exc
   });
 }
 
+/// One request with one answer: as events or as one object, both made of the same facts.
+template <typename Facts>
+void AnswerOne(const Call& call, LoadRequest load, GenerateRequest request, bool stream, Facts facts,
+               std::unique_ptr<StreamWriter> (*open)(Facts),
+               std::string (*body)(const Facts&, const Opening&, const WholeAnswer&)) {
+  Ask ask;
+  ask.load = std::move(load);
+  ask.requests.push_back(std::move(request));
+  if (stream) {
+    ask.stream = open(std::move(facts));
+  } else {
+    ask.body = [facts = std::move(facts), body](const Opening& opening, const WholeAnswers& answers) {
+      return body(facts, opening, answers[0][0]);
+    };
+  }
+  AnswerCall(call, std::move(ask));
+}
+
 void HandleResponses(const ServicesPointer& services, ExchangePointer exchange) {
   Serve(services, std::move(exchange), ErrorForm::kOpenAi, [](const Call& call) {
     ResponsesAsk asked = ParseResponses(call.exchange->request().body);
-    Ask ask;
-    ask.load = asked.load;
-    ask.requests.push_back(std::move(asked.request));
     ResponsesShape shape{asked.load.model, std::move(asked.echo)};
-    if (asked.stream) {
-      ask.stream = ResponsesStream(std::move(shape));
-    } else {
-      ask.body = [shape = std::move(shape)](const Opening& opening, const WholeAnswers& answers) {
-        return ResponsesBody(shape, opening, answers[0][0]);
-      };
-    }
-    AnswerCall(call, std::move(ask));
+    AnswerOne(call, std::move(asked.load), std::move(asked.request), asked.stream, std::move(shape), ResponsesStream,
+              ResponsesBody);
   });
 }
 
 void HandleAnthropic(const ServicesPointer& services, ExchangePointer exchange) {
   Serve(services, std::move(exchange), ErrorForm::kAnthropic, [](const Call& call) {
     AnthropicAsk asked = ParseAnthropic(call.exchange->request().body);
-    Ask ask;
-    ask.load = asked.load;
-    ask.requests.push_back(std::move(asked.request));
-    if (asked.stream) {
-      ask.stream = AnthropicStream(asked.load.model);
-    } else {
-      ask.body = [model = asked.load.model](const Opening& opening, const WholeAnswers& answers) {
-        return AnthropicBody(model, opening, answers[0][0]);
-      };
-    }
-    AnswerCall(call, std::move(ask));
+    std::string model = asked.load.model;
+    AnswerOne(call, std::move(asked.load), std::move(asked.request), asked.stream, std::move(model), AnthropicStream,
+              AnthropicBody);
   });
 }
 
@@ -206,15 +207,19 @@ void AnswerEmbedding(const ServicesPointer& services, ExchangePointer exchange, 
                             ""};
       return call.exchange->Send(ErrorReply(failure, call.form));
     }
-    call.services->embed(asked->request,
-                         [call, asked](const EmbeddingResult& result, const std::exception_ptr& failure) {
-                           if (failure) {
-                             const Failure said = FailureOf(failure, Stage::kLoad, asked->request.load.model);
-                             return call.exchange->Send(ErrorReply(said, call.form));
-                           }
-                           const int64_t took = call.services->clock.steady() - call.received;
-                           call.exchange->Send({.body = EmbeddingBody(*asked, result, took)});
-                         });
+    const auto cancellation = std::make_shared<Cancellation>();
+    call.exchange->OnGone([cancellation] { cancellation->Cancel(); });
+    call.services->embed(
+        asked->request,
+        [call, asked](const EmbeddingResult& result, const std::exception_ptr& failure) {
+          if (failure) {
+            const Failure said = FailureOf(failure, Stage::kLoad, asked->request.load.model);
+            return call.exchange->Send(ErrorReply(said, call.form));
+          }
+          const int64_t took = call.services->clock.steady() - call.received;
+          call.exchange->Send({.body = EmbeddingBody(*asked, result, took)});
+        },
+        cancellation);
   });
 }
 

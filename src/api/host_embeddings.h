@@ -10,10 +10,10 @@
 namespace edgellm::api {
 
 /// By one model, which stays in use until the answer is there. Throws as ServedModel::Embed.
-void EmbedWith(const std::shared_ptr<ModelLease>& lease, EmbeddingRequest request, EmbeddingReady ready);
+void EmbedWith(const std::shared_ptr<ModelLease>& lease, EmbeddingRequest request, EmbeddingReady ready,
+               const CancellationPointer& cancellation);
 
 /// `host` must outlive what is returned and every answer. `post`: as Services', texts are made tokens there.
-std::function<void(EmbeddingRequest request, EmbeddingReady ready)> EmbeddingsOf(
-    ModelHost& host, std::function<void(std::function<void()> task)> post);
+Services::Embed EmbeddingsOf(ModelHost& host, std::function<void(std::function<void()> task)> post);
 
 }  // namespace edgellm::api

@@ -6,20 +6,11 @@ namespace {
 
 constexpr int64_t kSecond = 1'000'000'000;
 
-class ChatStream final : public StreamWriter {
+class ChatStream final : public CompletionsStream {
  public:
-  explicit ChatStream(OpenAiShape shape) : shape_(std::move(shape)) {}
+  explicit ChatStream(OpenAiShape shape) : CompletionsStream(std::move(shape), "chatcmpl-", "chat.completion.chunk") {}
 
-  std::string_view content_type() const override { return kEventStream; }
-
-  void Begin(const Opening& opening, std::string* out) override {
-    usage_.AddPrompts(opening);
-    start_ = "data: {\"id\":\"chatcmpl-" + opening.id + "\",\"object\":\"chat.completion.chunk\",\"created\":";
-    AppendInteger(&start_, opening.created / kSecond);
-    start_ += ",\"model\":" + Quoted(shape_.model) + ",\"system_fingerprint\":" + Quoted(kFingerprint);
-    choice_start_ = start_ + ",\"choices\":[{\"index\":";
-    // The field is there in every chunk as soon as usage was asked for, null until the last.
-    choice_end_ = shape_.include_usage ? "}],\"usage\":null}\n\n" : "}]}\n\n";
+  void Open(std::string* out) override {
     for (size_t sample = 0; sample < shape_.samples; ++sample) {
       AppendStart(out, static_cast<int>(sample));
       *out += "{\"role\":\"assistant\",\"content\":\"\"},\"logprobs\":null,\"finish_reason\":null";
@@ -52,28 +43,36 @@ class ChatStream final : public StreamWriter {
     *out += choice_end_;
   }
 
-  void Finish(std::string* out) override {
-    if (shape_.include_usage) *out += start_ + ",\"choices\":[],\"usage\":" + Dump(usage_.ToJson()) + "}\n\n";
-    *out += "data: [DONE]\n\n";
-  }
-
-  void Fail(const Failure& failure, std::string* out) override {
-    *out += "data: " + ErrorBody(failure, ErrorForm::kOpenAi) + "\n\n";
-  }
-
  private:
   void AppendStart(std::string* out, int sample) const {
     *out += choice_start_;
     AppendInteger(out, sample);
     *out += ",\"delta\":";
   }
-
-  OpenAiShape shape_;
-  std::string start_, choice_start_, choice_end_;
-  Usage usage_;
 };
 
 }  // namespace
+
+void CompletionsStream::Begin(const Opening& opening, std::string* out) {
+  usage_.AddPrompts(opening);
+  start_ = "data: {\"id\":\"" + std::string(id_) + opening.id + "\",\"object\":\"" + std::string(object_) +
+           "\",\"created\":";
+  AppendInteger(&start_, opening.created / kSecond);
+  start_ += ",\"model\":" + Quoted(shape_.model) + ",\"system_fingerprint\":" + Quoted(kFingerprint);
+  choice_start_ = start_ + ",\"choices\":[{\"index\":";
+  // The field is there in every chunk as soon as usage was asked for, null until the last.
+  choice_end_ = shape_.include_usage ? "}],\"usage\":null}\n\n" : "}]}\n\n";
+  Open(out);
+}
+
+void CompletionsStream::Finish(std::string* out) {
+  if (shape_.include_usage) *out += start_ + ",\"choices\":[],\"usage\":" + Dump(usage_.ToJson()) + "}\n\n";
+  *out += "data: [DONE]\n\n";
+}
+
+void CompletionsStream::Fail(const Failure& failure, std::string* out) {
+  *out += "data: " + ErrorBody(failure, ErrorForm::kOpenAi) + "\n\n";
+}
 
 void Usage::AddPrompts(const Opening& opening) {
   for (const ServedModel::Ticket& ticket : opening.tickets) prompt += ticket.prompt.tokens;

@@ -13,6 +13,8 @@
 namespace edgellm::api {
 
 inline constexpr std::string_view kEventStream = "text/event-stream; charset=utf-8";
+/// A line that readers of events pass over (WHATWG HTML, 9.2.6).
+inline constexpr std::string_view kEventComment = ": keep-alive\n\n";
 /// What computed an answer, as OpenAI's `system_fingerprint` has it.
 inline constexpr std::string_view kFingerprint = "fp_edgellm_" EDGELLM_VERSION;
 
@@ -32,6 +34,32 @@ std::string_view FinishReasonText(AnswerEnd::Reason reason);
 Json ToolCallsJson(const std::vector<constrain::ToolCall>& calls);
 /// The members of a `delta`, or nothing: reasoning_content, content, tool_calls with their indices.
 void AppendDelta(std::string* out, const AnswerPiece& piece);
+
+/// What streams of chats and of texts have in common: what opens and closes each chunk, usage, the end.
+class CompletionsStream : public StreamWriter {
+ public:
+  /// `id`: what stands before the answer's; `object`: of each chunk.
+  CompletionsStream(OpenAiShape shape, std::string_view id, std::string_view object)
+      : shape_(std::move(shape)), id_(id), object_(object) {}
+
+  std::string_view content_type() const override { return kEventStream; }
+  std::string_view keep_alive() const override { return kEventComment; }
+  void Begin(const Opening& opening, std::string* out) override;
+  void Finish(std::string* out) override;
+  void Fail(const Failure& failure, std::string* out) override;
+
+ protected:
+  /// Called by Begin when all that is below is there.
+  virtual void Open(std::string* out) = 0;
+
+  const OpenAiShape shape_;
+  std::string choice_start_, choice_end_;  // of a chunk with one choice, about its index and all that follows
+  Usage usage_;
+
+ private:
+  const std::string_view id_, object_;
+  std::string start_;
+};
 
 std::unique_ptr<StreamWriter> OpenAiChatStream(OpenAiShape shape);
 std::string OpenAiChatBody(const OpenAiShape& shape, const Opening& opening, const WholeAnswers& answers);

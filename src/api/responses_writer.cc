@@ -70,6 +70,7 @@ class Stream final : public StreamWriter {
   explicit Stream(ResponsesShape shape) : shape_(std::move(shape)) {}
 
   std::string_view content_type() const override { return kEventStream; }
+  std::string_view keep_alive() const override { return kEventComment; }
 
   void Begin(const Opening& opening, std::string* out) override {
     opening_ = opening;

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <random>
+#include <utility>
 
 #include "base/steady_now.h"
 
@@ -21,6 +22,30 @@ std::string NewId() {
   std::string id;
   for (int i = 0; i < 24; ++i) id += kLetters[numbers() % kLetters.size()];
   return id;
+}
+
+void Cancellation::Cancel() {
+  std::unique_lock lock(mutex_);
+  cancelled_ = true;
+  const std::function<void()> cancel = std::exchange(cancel_, nullptr);
+  lock.unlock();
+  if (cancel) cancel();
+}
+
+bool Cancellation::cancelled() const {
+  const std::lock_guard lock(mutex_);
+  return cancelled_;
+}
+
+void Cancellation::OnCancel(std::function<void()> cancel) {
+  std::unique_lock lock(mutex_);
+  if (!cancelled_) {
+    std::swap(cancel_, cancel);  // the earlier one goes after the lock
+    lock.unlock();
+    return;
+  }
+  lock.unlock();
+  if (cancel) cancel();
 }
 
 }  // namespace edgellm::api

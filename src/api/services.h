@@ -6,6 +6,7 @@
 #include <exception>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -54,6 +55,21 @@ struct EmbeddingResult {
   int64_t load_time = 0;                    // nanoseconds
 };
 
+/// The one who asked has gone, and whoever works for him is told. Thread-safe.
+class Cancellation {
+ public:
+  void Cancel();
+  bool cancelled() const;
+  /// `cancel` is called once, at once where it has come already; an earlier one is forgotten.
+  void OnCancel(std::function<void()> cancel);
+
+ private:
+  mutable std::mutex mutex_;
+  bool cancelled_ = false;
+  std::function<void()> cancel_;
+};
+using CancellationPointer = std::shared_ptr<Cancellation>;
+
 /// `failure`: a RequestError where the request is at fault, anything else where the model could not be had.
 using EmbeddingReady = std::function<void(EmbeddingResult result, std::exception_ptr failure)>;
 
@@ -71,8 +87,9 @@ struct Services {
   Clock clock = Clock::System();
   /// 24 letters and digits, another each time; from any thread.
   std::function<std::string()> new_id;
-  /// Does not block; calls `ready` once. Empty: the routes say 501.
-  std::function<void(EmbeddingRequest request, EmbeddingReady ready)> embed;
+  using Embed = std::function<void(EmbeddingRequest request, EmbeddingReady ready, CancellationPointer cancellation)>;
+  /// Does not block; calls `ready` once, soon where it is cancelled. Empty: the routes say 501.
+  Embed embed;
 };
 
 using ServicesPointer = std::shared_ptr<const Services>;

@@ -224,7 +224,7 @@ class Sink final : public AnswerSink {
     session_->Send(ErrorMessage(failure, id_));
   }
   void Whole(std::string) override {}
-  void Begin(std::string_view) override {}
+  void Begin(std::string_view, std::string_view) override {}
   bool Write(std::string bytes) override { return session_->Send(std::move(bytes)); }
   void End() override {}
   bool takes_cancelled() const override { return true; }

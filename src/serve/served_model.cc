@@ -139,6 +139,13 @@ GenerateRequest WithPreamble(const Model& model, GenerateRequest request) {
   return request;
 }
 
+/// `make` of the request with its preamble: of the request itself where the model has none.
+template <typename Make>
+auto MakeWithPreamble(const Model& model, const GenerateRequest& request, const Make& make) {
+  const bool none = model.preamble.system.empty() && model.preamble.messages.empty();
+  return none ? make(request) : make(WithPreamble(model, request));
+}
+
 }  // namespace
 
 ServedModel::Ticket ServedModel::Start(GenerateRequest request, AnswerListener listener) {
@@ -177,11 +184,13 @@ void ServedModel::Cancel(RequestId id) {
 }
 
 std::string ServedModel::Render(const GenerateRequest& request) const {
-  return state_->prompts.Render(WithPreamble(state_->model, request));
+  return MakeWithPreamble(state_->model, request,
+                          [this](const GenerateRequest& whole) { return state_->prompts.Render(whole); });
 }
 
 std::vector<int32_t> ServedModel::Encode(const GenerateRequest& request) const {
-  return state_->prompts.Make(WithPreamble(state_->model, request)).tokens;
+  return MakeWithPreamble(state_->model, request,
+                          [this](const GenerateRequest& whole) { return state_->prompts.Make(whole).tokens; });
 }
 
 const Model& ServedModel::model() const {

@@ -222,7 +222,7 @@ TEST(Answering, EmbeddingsGoWhereTheyAreMade) {
   auto services = FakeServices(Later());
   EmbeddingRequest asked;
   std::exception_ptr failure;
-  services->embed = [&](EmbeddingRequest request, const EmbeddingReady& ready) {
+  services->embed = [&](EmbeddingRequest request, const EmbeddingReady& ready, const CancellationPointer&) {
     asked = std::move(request);
     ready({{{0.5f, -1.0f}, {1.0f, 0.0f}}, 4, 0}, failure);
   };
@@ -250,6 +250,42 @@ TEST(Answering, EmbeddingsGoWhereTheyAreMade) {
   const auto refused = SendTo(services, "/v1/embeddings", R"({"model":"m","input":"a"})");
   EXPECT_EQ(refused->received().status, 400);
   EXPECT_NE(refused->received().body.find(R"("param":"input")"), std::string::npos);
+}
+
+TEST(Answering, AClientThatGoesCancelsItsEmbedding) {
+  auto services = FakeServices(Later());
+  EmbeddingReady ready;
+  int cancelled = 0;
+  services->embed = [&](const EmbeddingRequest&, EmbeddingReady then, const CancellationPointer& cancellation) {
+    ready = std::move(then);
+    EXPECT_FALSE(cancellation->cancelled());
+    cancellation->OnCancel([&] { ++cancelled; });
+  };
+  const auto client = SendTo(services, "/api/embed", R"({"model":"m","input":"a"})");
+  EXPECT_EQ(cancelled, 0);
+  client->Leave();
+  EXPECT_EQ(cancelled, 1);
+  ready({}, Thrown(ErrorCode::kBusy, "the embedding was cancelled"));  // and nobody minds
+
+  Cancellation before;
+  before.Cancel();
+  before.OnCancel([&] { ++cancelled; });
+  EXPECT_EQ(cancelled, 2);
+}
+
+TEST(Answering, FormatsSayHowTheyAreKeptAlive) {
+  const auto models = Later();
+  const auto services = FakeServices(models);
+  const auto keep_alive = [&](const std::string& path, const std::string& body) {
+    models->Say(Says({"a"}));
+    return SendTo(services, path, body)->received().keep_alive;
+  };
+  const std::string chat = R"({"model":"m","stream":true,"max_tokens":5,"messages":[{"role":"user","content":"a"}]})";
+  EXPECT_EQ(keep_alive("/v1/chat/completions", chat), ": keep-alive\n\n");
+  EXPECT_EQ(keep_alive("/v1/completions", R"({"model":"m","stream":true,"prompt":"a"})"), ": keep-alive\n\n");
+  EXPECT_EQ(keep_alive("/v1/responses", R"({"model":"m","stream":true,"input":"a"})"), ": keep-alive\n\n");
+  EXPECT_EQ(keep_alive("/v1/messages", chat), "event: ping\ndata: {\"type\":\"ping\"}\n\n");
+  EXPECT_EQ(keep_alive("/api/chat", chat), "");  // a line of JSON is an event
 }
 
 TEST(Answering, ManyClientsOnManyThreadsComeAndGo) {

@@ -218,7 +218,7 @@ class FixedModels final : public Models {
 };
 
 /// Three numbers that depend on the text.
-void Embed(const EmbeddingRequest& request, const EmbeddingReady& ready) {
+void Embed(const EmbeddingRequest& request, const EmbeddingReady& ready, const CancellationPointer&) {
   EmbeddingResult result;
   for (const std::string& text : request.texts) {
     result.vectors.push_back({0.5f, -0.25f, static_cast<float>(text.size()) / 7.0f});
@@ -237,8 +237,8 @@ void Run(const std::string& path) {
   } else {
     const auto lease = std::make_shared<FixedLease>(path);
     services->models = std::make_shared<FixedModels>(lease);
-    services->embed = [lease](EmbeddingRequest request, EmbeddingReady ready) {
-      EmbedWith(lease, std::move(request), std::move(ready));
+    services->embed = [lease](EmbeddingRequest request, EmbeddingReady ready, const CancellationPointer& cancellation) {
+      EmbedWith(lease, std::move(request), std::move(ready), cancellation);
     };
   }
   services->post = [&pool](std::function<void()> task) { pool.Post(std::move(task)); };
