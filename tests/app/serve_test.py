@@ -91,6 +91,44 @@ class Serve(ProgramTest):
         self.assertEqual(self.ask("GET", "/health", {"Host": "box.lan"})[0], 200)
         self.assertEqual(self.ask("GET", "/health", {"Host": "evil.example"})[0], 403)
 
+    def test_a_page_in_a_browser(self):
+        """What a front end of Ollama's on this machine does: it looks around, asks whether it may ask, and streams a chat."""
+        model = str(make_model(self.folder / "model"))
+        self.start("--model", model, "--ctx", "256")
+        self.wait_until_ready()
+        page = {"Host": f"localhost:{self.port}", "Origin": "http://localhost:3000", "Sec-Fetch-Mode": "cors", "Referer": "http://localhost:3000/"}
+
+        def send(method, path, headers={}, body=None):
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+            self.addCleanup(connection.close)
+            connection.request(method, path, body, {**page, **headers})
+            reply = connection.getresponse()
+            self.assertEqual(reply.getheader("access-control-allow-origin"), page["Origin"])
+            self.assertIn("origin", reply.getheader("vary").lower())
+            return reply
+
+        self.assertEqual(send("GET", "/").read(), b"Ollama is running")
+        self.assertIn("version", json.loads(send("GET", "/api/version").read()))
+        self.assertIsInstance(json.loads(send("GET", "/api/tags").read())["models"], list)
+        self.assertEqual(len(json.loads(send("GET", "/api/ps").read())["models"]), 1)
+        for path, method, wanted in (("/api/chat", "POST", "content-type"), ("/api/delete", "DELETE", "content-type,authorization"),
+                                     ("/v1/chat/completions", "POST", "authorization,content-type,x-stainless-os")):
+            reply = send("OPTIONS", path, {"Access-Control-Request-Method": method, "Access-Control-Request-Headers": wanted})
+            self.assertEqual((reply.status, reply.read()), (204, b""))
+            self.assertIn(method, reply.getheader("access-control-allow-methods"))
+            self.assertEqual(reply.getheader("access-control-allow-headers"), wanted)
+        body = json.dumps({"model": model, "messages": [{"role": "user", "content": "hello"}], "options": {"num_predict": 4}})
+        reply = send("POST", "/api/chat", {"Content-Type": "application/json"}, body)
+        self.assertEqual(reply.status, 200)
+        self.assertEqual(reply.getheader("content-type"), "application/x-ndjson")
+        lines = [json.loads(line) for line in reply.read().splitlines()]
+        self.assertEqual([line["done"] for line in lines], [False] * (len(lines) - 1) + [True])
+        self.assertEqual(lines[-1]["eval_count"], 4)
+        self.assertEqual(lines[0]["message"]["role"], "assistant")
+        reply = send("POST", "/api/chat", {"Content-Type": "application/json"}, "{")  # the page may read what was wrong
+        self.assertEqual(reply.status, 400)
+        self.assertIn("error", json.loads(reply.read()))
+
     def test_an_address_in_use(self):
         self.start()
         self.assertIn(f"127.0.0.1:{self.port}", self.refuse("serve", "--port", self.port))
