@@ -231,7 +231,7 @@ TEST_F(ModelRoutesTest, QuantisesWhatIsSent) {
 
 TEST_F(ModelRoutesTest, PullsTellHowFarTheyAre) {
   services_->pull = [](const std::string& model, const PullListener& listener) {
-    EXPECT_EQ(model, "owner/model");
+    EXPECT_TRUE(model == "owner/model" || model == "hf.co/owner/model") << model;
     PullStatus status;
     listener(status);
     status.phase = PullStatus::Phase::kDownloading;
@@ -255,6 +255,7 @@ TEST_F(ModelRoutesTest, PullsTellHowFarTheyAre) {
   EXPECT_NE(streamed->received().body.find("\"total\":100,\"completed\":50"), std::string::npos);
   const auto whole = Send("POST", "/api/pull", R"({"name":"hf.co/owner/model","stream":false})");
   Wait([&] { return whole->received().complete; });
+  EXPECT_EQ(Body(whole, 200)["status"], "success");
   services_->pull = [](const std::string&, const PullListener&) { Fail(ErrorCode::kNotFound, "no such model"); };
   const auto failed = Send("POST", "/api/pull", R"({"model":"owner/other"})");
   Wait([&] { return failed->received().complete; });
