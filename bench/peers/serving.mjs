@@ -11,13 +11,15 @@ import {columns, makeShape, run, short} from "./subjects.mjs";
 import {spread} from "./statistics.mjs";
 
 const usage = `usage: node serving.mjs --edgellm PROGRAM (--shape NAME[:FORMAT] | --model FILE.edgellm [--gguf FILE.gguf])
-    [--threads 2] [--rounds 3] [--streams 4] [--context 1024] [--prompt 8192] [--gaps 400]
+    [--threads 2] [--rounds 3] [--streams 4] [--context 1024] [--prompt 8192] [--gaps 400] [--turn 256]
     [--clients 200] [--client-prompt 64] [--client-tokens 64] [--parallel 32] [--users 32] [--shared 2048]
     [--alone] [--serve "--backend cuda"] [--models FOLDER] [--format int4-g128] [--head int8-g128] [--json OUT.json]
   --shape     random weights of a published model's shape, with layers in FORMAT or as --format says
   --alone     EdgeLLM only: no peer (nor its node-llama-cpp) is needed
   --parallel  answers that run together while many clients ask, on both sides; the others wait
   --gaps      tokens of each stream before the long prompt, and after it
+  --turn      tokens after which a stream begins anew where it stood (its prompt is cached), so that its own growth does not
+              matter; 0: never
   --serve     more options for \`edgellm serve\`, divided by spaces
   --models    keep the files made for --shape there, and use those that are there already
 A count of 0 (--streams, --clients, --users) leaves that part out.`;
@@ -26,7 +28,7 @@ const number = (value) => ({type: "string", default: String(value)});
 const {values: options} = parseArgs({
   options: {
     edgellm: {type: "string"}, shape: {type: "string"}, model: {type: "string"}, gguf: {type: "string"},
-    threads: number(2), rounds: number(3), streams: number(4), context: number(1024), prompt: number(8192), gaps: number(400),
+    threads: number(2), rounds: number(3), streams: number(4), context: number(1024), prompt: number(8192), gaps: number(400), turn: number(256),
     clients: number(200), "client-prompt": number(64), "client-tokens": number(64), parallel: number(32),
     users: number(32), shared: number(2048), alone: {type: "boolean", default: false}, serve: {type: "string", default: ""},
     models: {type: "string"}, format: {type: "string", default: "int4-g128"}, head: {type: "string", default: "int8-g128"},
@@ -41,13 +43,13 @@ if (options.help || !options.edgellm || Boolean(options.shape) === Boolean(optio
 const count = (name) => Number(options[name]);
 const peer = path.join(path.dirname(fileURLToPath(import.meta.url)), "llama_server.mjs");
 
-// A part: what the client measures, and how large both servers must be for it. Streams grow while the prompt is read: by a
-// token for two of the prompt at the most.
+// A part: what the client measures, and how large both servers must be for it. Streams without turns grow while the prompt is
+// read: by a token for each of the prompt at the most.
 const parts = [
   {name: "streams", wanted: count("streams") > 0, parallel: count("streams") + 1,
-   context: Math.max(count("prompt") + 64, count("context") + 2 * count("gaps") + Math.ceil(count("prompt") / 2) + 64),
+   context: Math.max(count("prompt") + 64, count("context") + (count("turn") || 2 * count("gaps") + count("prompt")) + 64),
    client: ["--users-streams", options.streams, "--users-context", options.context, "--users-long", options.prompt,
-            "--users-gaps", options.gaps, "--users-clients", "0", "--users-count", "0"]},
+            "--users-gaps", options.gaps, "--users-turn", options.turn, "--users-clients", "0", "--users-count", "0"]},
   {name: "clients", wanted: count("clients") > 0, parallel: count("parallel"),
    context: count("client-prompt") + count("client-tokens") + 64,
    client: ["--users-clients", options.clients, "--users-client-prompt", options["client-prompt"], "--users-client-tokens",
@@ -104,6 +106,7 @@ const rows = [
   ["streams", "  p99", (r) => r.long_prompt.itl_after_ms.p99],
   ["streams", "p99 beside : before", (r) => r.long_prompt.p99_ratio.median],
   ["streams", "p50 beside : before", (r) => r.long_prompt.p50_ratio.median],
+  ["streams", "p99 beside : after", (r) => r.long_prompt.itl_beside_ms.p99 / r.long_prompt.itl_after_ms.p99],
   ["streams", "the prompt's first token, s", (r) => r.long_prompt.ttft_ms.median / 1000],
   ["streams", "  alone", (r) => r.long_prompt.ttft_alone_ms.median / 1000],
   ["clients", "whole answers", (r) => r.clients.whole],

@@ -332,6 +332,8 @@ void AddBench(CLI::App& app) {
   count("--users-gaps", &serving.tokens, 1, "with --users: tokens of each stream before the long prompt, and after it");
   count("--users-count", &serving.users, 0, "with --users: requests over the shared prompt");
   count("--users-shared", &serving.shared, 1, "with --users: tokens of the shared prompt");
+  count("--users-turn", &arguments->users.turn, 0,
+        "with --users --endpoint: tokens after which a stream begins anew where it stood; 0: never");
   count("--users-clients", &arguments->users.clients, 0, "with --users --endpoint: clients that stream at once");
   count("--users-client-prompt", &arguments->users.client_prompt, 1,
         "with --users --endpoint: tokens of their prompts");

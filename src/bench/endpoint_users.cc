@@ -25,7 +25,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int kOwnTokens = 16;        // of each user's prompt behind what is shared
 constexpr int kSettled = 8;           // tokens of each stream after which nobody's prompt is read any more
-constexpr int kMostTokens = 1 << 14;  // of a stream: it is to outlast the long prompt, and is let go then
+constexpr int kMostTokens = 1 << 14;  // of a stream without turns: it is to outlast the long prompt, and is let go then
 // Ids that are plain tokens in about every vocabulary: behind what is special, before the end of the smallest.
 constexpr uint32_t kFirstId = 64, kIds = 400;
 
@@ -200,14 +200,33 @@ class Users {
   }
 
   // --- streams beside a long prompt ---
-  /// Until the streams have had `count` pieces more; the times between those.
-  std::vector<double> Gaps(const char* activity, const std::vector<StreamPointer>& streams,
-                           const std::function<bool()>& reached) {
-    for (const auto& stream : streams) stream->gaps_ms.clear();
+  struct Turns {
+    std::vector<int> prompt;
+    StreamPointer stream;
+    int pieces = 0;  // of turns that are over
+  };
+
+  void BeginTurn(Turns* turns) { turns->stream = Ask(turns->prompt, options_.turn > 0 ? options_.turn : kMostTokens); }
+
+  /// Until `reached`; the times between the streams' pieces meanwhile, but not those from one turn to the next.
+  std::vector<double> Gaps(const char* activity, std::vector<Turns>& streams, const std::function<bool()>& reached) {
+    std::vector<double> gaps;
+    const auto take = [&gaps](Stream& stream) {
+      gaps.insert(gaps.end(), stream.gaps_ms.begin(), stream.gaps_ms.end());
+      stream.gaps_ms.clear();
+    };
+    for (Turns& turns : streams) turns.stream->gaps_ms.clear();
     Until(activity, [&] {
-      for (const auto& stream : streams) {
+      for (Turns& turns : streams) {
+        const StreamPointer stream = turns.stream;
         if (!stream->ended) continue;
         if (!stream->whole()) Require(*stream);
+        if (options_.turn > 0 && stream->pieces > 1) {
+          take(*stream);
+          turns.pieces += stream->pieces;
+          BeginTurn(&turns);
+          continue;
+        }
         Fail(ErrorCode::kLimit,
              "{}: a stream ended after {} tokens, before the prompt of {} was read: give the server more context, or "
              "try a shorter prompt",
@@ -215,8 +234,7 @@ class Users {
       }
       return reached();
     });
-    std::vector<double> gaps;
-    for (const auto& stream : streams) gaps.insert(gaps.end(), stream->gaps_ms.begin(), stream->gaps_ms.end());
+    for (Turns& turns : streams) take(*turns.stream);
     return gaps;
   }
 
@@ -226,10 +244,14 @@ class Users {
   };
 
   StreamsRound OneStreamsRound() {
-    std::vector<StreamPointer> streams;
-    for (int i = 0; i < what_.streams; ++i) streams.push_back(Ask(Ids(what_.context), kMostTokens));
+    std::vector<Turns> streams(static_cast<size_t>(what_.streams));
+    for (Turns& turns : streams) {
+      turns.prompt = Ids(what_.context);
+      BeginTurn(&turns);
+    }
     Gaps("streams begin", streams, [&] {
-      return std::all_of(streams.begin(), streams.end(), [](const auto& stream) { return stream->pieces >= kSettled; });
+      return std::all_of(streams.begin(), streams.end(),
+                         [](const Turns& turns) { return turns.pieces + turns.stream->pieces >= kSettled; });
     });
     StreamsRound round;
     int64_t target = pieces_ + int64_t{what_.tokens} * what_.streams;
@@ -242,7 +264,7 @@ class Users {
     round.prompt_ms = prompt->ttft_ms;
     target = pieces_ + int64_t{what_.tokens} * what_.streams;
     round.after = Gaps("streams after it", streams, enough);
-    for (const auto& stream : streams) stream->wanted = false;
+    for (const Turns& turns : streams) turns.stream->wanted = false;
     Until("streams end", [&] { return loop_.running() == 0; });
     return round;
   }

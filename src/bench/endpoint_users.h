@@ -19,10 +19,13 @@ struct EndpointUsersOptions {
   std::string model;
   std::string api_key;       // for servers that want one
   ServingBenchOptions what;  // what the engine alone is asked, too
-  int clients = 200;         // streaming at once; 0: not measured
-  int client_prompt = 64;    // tokens of each one's prompt …
-  int client_tokens = 64;    // … and of its answer
-  double timeout = 600;      // seconds without a byte; a server may have to load its model first
+  /// Tokens after which a stream beside the long prompt begins anew where it stood, its prompt cached, so that its own
+  /// growth does not matter; 0: never.
+  int turn = 256;
+  int clients = 200;       // streaming at once; 0: not measured
+  int client_prompt = 64;  // tokens of each one's prompt …
+  int client_tokens = 64;  // … and of its answer
+  double timeout = 600;    // seconds without a byte; a server may have to load its model first
 };
 
 /// Times in milliseconds, as the client sees them. Between tokens means between pieces of text: mostly a piece is one.

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <map>
 #include <set>
 
 #include <gtest/gtest.h>
@@ -109,9 +110,31 @@ TEST(EndpointUsers, StreamsThatEndTooEarlyAreNoMeasurement) {
   options.what.context = 20;
   options.what.long_prompt = 30;
   options.what.tokens = 50;
+  options.turn = 0;
   const Error failure = FailureOf(options);
   EXPECT_EQ(failure.code(), ErrorCode::kLimit);
   EXPECT_NE(std::string(failure.what()).find("a stream ended after 12 tokens"), std::string::npos) << failure.what();
+}
+
+TEST(EndpointUsers, StreamsBeginAnewWhereTheyStood) {
+  StandInServer server([](const HttpRequest& request) {
+    return Stream(TokensOf(request), PromptOf(request).size() == 30 ? 30 : 1);  // the long prompt takes its time
+  });
+  EndpointUsersOptions options = Options(server.url());
+  options.what.streams = 2;
+  options.what.context = 20;
+  options.what.long_prompt = 30;
+  options.what.tokens = 20;
+  options.turn = 10;
+  EXPECT_GT(MeasureEndpointUsers(options, {}).beside_ms.max, 0);
+  std::map<std::vector<int>, int> turns;
+  for (const HttpRequest& request : server.requests()) {
+    if (PromptOf(request).size() != 20) continue;
+    EXPECT_EQ(TokensOf(request), 10);
+    ++turns[PromptOf(request)];
+  }
+  ASSERT_EQ(turns.size(), 2U);
+  for (const auto& [prompt, count] : turns) EXPECT_GT(count, 3);
 }
 
 TEST(EndpointUsers, LostClientsAreCounted) {
