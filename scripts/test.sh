@@ -40,8 +40,10 @@ run_asan() {
 }
 
 run_tsan() {
-  build tsan base_fast_test backend_fast_test engine_fast_test e2e_fast_test http_fast_test
+  build tsan base_fast_test backend_fast_test engine_fast_test e2e_fast_test http_fast_test hub_fast_test serve_fast_test api_fast_test
   ctest --preset tsan -R 'Cpu/|Sampler|Engine|Worker|Golden/|Batch/|ServerTest|WebSocketTest'
+  # What models, answers and pulls share between threads: a minute or two.
+  ctest --preset tsan -R '^(ServedModel|ResidencyTest|JsonLines|Metrics|Answering|ModelRoutesTest|StreamSession|PullTest)\.'
 }
 
 run_arm64() {
