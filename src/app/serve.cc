@@ -188,6 +188,7 @@ void Serve(const Arguments& arguments) {
       router, api::ModelServicesOf(host, [&files](std::function<void()> task) { files.Post(std::move(task)); }));
   http::Server server(std::move(options), std::move(router));
   facts.server = &server;
+  if (arguments.model.empty()) facts.readiness = Readiness::kReady;  // whoever reads the line below may ask at once
   WriteNote(fmt::format("listening on http://{}", fmt::join(server.addresses(), ", http://")));
   LoadFirst(host, arguments);
   facts.readiness = Readiness::kReady;
