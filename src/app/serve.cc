@@ -1,5 +1,5 @@
-// edgellm serve: models over HTTP, or one over lines of JSON. Puts together what others made: addresses and keys from options and environment,
-// loaded models, routes, counters, the log, and the end on a signal.
+// edgellm serve: models over HTTP, or one over lines of JSON. Puts together what others made: addresses and keys from
+// options and environment, loaded models, routes, counters, the log, and the end on a signal.
 #include <atomic>
 #include <charconv>
 #include <chrono>
