@@ -1,5 +1,5 @@
 // One decoding phase (prepare, multiply, finish) of a real shape at a time, chained in a graph as a forward chains them:
-// microseconds a phase, and what the bytes alone would take. For work on kernels/decode_linear.cuh; needs a device.
+// microseconds a phase, and what the bytes alone would take. For work on kernels/token_linear.cuh; needs a device.
 #include <algorithm>
 #include <cstdio>
 #include <string>
@@ -60,7 +60,6 @@ struct Bench {
     task.input.epsilon = 1e-6f;
     task.input.cols = shape.cols;
     PrepareFor(m, &task.input);
-    task.fused = true;
     task.out.kind = shape.kind;
     task.out.y = y.as<float>();
     task.out.stride = static_cast<size_t>(shape.rows);
@@ -75,7 +74,7 @@ struct Bench {
         LinearTask one = task;
         one.matrix.data = data.as<uint8_t>() + (static_cast<size_t>(i) % copies) * codes;
         one.matrix.scales = scale.as<uint8_t>() + (static_cast<size_t>(i) % copies) * scales;
-        LaunchDecodeLinear(one, launch);
+        LaunchTokenLinear(one, launch);
         launch.chained = facts.major >= 9;
       }
     };

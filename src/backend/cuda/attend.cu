@@ -1,5 +1,5 @@
 // Attention of single tokens (decoding, and short slices of prompts): a block for each token, key/value head and split of
-// the context, a warp for one or two units of 32 positions. The last block of a token and head to arrive adds the splits.
+// the context, a warp for a unit of 32 positions. The last block of a token and head to arrive adds the splits.
 #include <algorithm>
 
 #include "backend/cuda/kernels/attend.cuh"
@@ -8,11 +8,11 @@
 namespace edgellm::cuda {
 namespace {
 
-constexpr int kMostUnits = kWholePositions / kUnit;  // of a block
 /// Half of a multiprocessor's registers (but for the largest heads), as blocks of linear layers have: so every
 /// multiprocessor has one block of this kernel and one of the next, and none has two of the same.
 constexpr int kThreads = 256, kWarps = kThreads / 32;
-static_assert(kThreads == kMostUnits * 16);
+constexpr int kMostUnits = kSplitPositions / kUnit;  // of a block
+static_assert(kWarps == kMostUnits);
 
 template <int kDim>
 struct AttendShared {
@@ -52,7 +52,7 @@ __device__ void AttendUnit(const AttendTask& task, AttendShared<kDim>& shared, c
   }
 }
 
-/// Each unit's m to the factor by which it counts: one thread a unit and row.
+/// Each unit's m to the factor by which it counts: one thread a unit and row. All threads must come.
 template <int kDim>
 __device__ __forceinline__ void MakeFactors(AttendShared<kDim>& shared, int units) {
   const int row = threadIdx.x % 16, unit = threadIdx.x / 16;
@@ -60,6 +60,7 @@ __device__ __forceinline__ void MakeFactors(AttendShared<kDim>& shared, int unit
   for (int u = 0; u < units; ++u) m = fmaxf(m, shared.m[u][row]);
   const float mine = unit < units ? shared.m[unit][row] : kNone;
   __syncthreads();
+  if (unit >= units) return;
   shared.m[unit][row] = Rescale(mine, m);
   if (unit == 0) shared.row_m[row] = m;
 }
@@ -76,10 +77,10 @@ __global__ void __launch_bounds__(kThreads, kDim <= 128 ? 2 : 1) Attend(const __
   // The batch is on the device before its first kernel: this needs no waiting.
   const int sequence = task.staging.sequences[token];
   const int context = task.staging.positions[token] + 1;
-  const int splits = context <= kWholePositions ? 1 : (context + kSplitPositions - 1) / kSplitPositions;
+  const int splits = (context + kSplitPositions - 1) / kSplitPositions;
   if (sequence < 0 || split >= splits) return WaitForPrevious();
   const int rows = task.heads / task.kv_heads, dim = task.head_dim, warp = threadIdx.x / 32;
-  const int end = splits == 1 ? context : min(context, (split + 1) * kSplitPositions);
+  const int end = min(context, (split + 1) * kSplitPositions);
   const int units = (end - split * kSplitPositions + kUnit - 1) / kUnit;
   const int first_unit = split * (kSplitPositions / kUnit);
   const int32_t* table = task.staging.pages + static_cast<size_t>(sequence) * task.staging.pages_per_sequence;
@@ -93,17 +94,11 @@ __global__ void __launch_bounds__(kThreads, kDim <= 128 ? 2 : 1) Attend(const __
   const bool old = warp < units && (first_unit + warp + 1) * kUnit <= task.staging.starts[token];
   if (warp < units) FindPages<kDim>(page, task.cache, table, kv_head, first_unit + warp, context);
   if (old) load_keys();
-  // Values are wanted a little later, and so are further units: they come nearer, past the weights that stream meanwhile.
+  // Values are wanted a little later: they come nearer, past the weights that stream meanwhile.
   const auto bring = [&](const __half* from, int halves) { PrefetchL2(from, static_cast<uint32_t>(halves) * 2); };
   if (warp < units && threadIdx.x % 32 == 0) {
     bring(page[0] + 16 * kDim, 16 * kDim);
     bring(page[1] + 16 * kDim, 16 * kDim);
-  }
-  if (warp + kWarps < units && threadIdx.x % 32 == 0) {
-    const __half* next[2];
-    FindPages<kDim>(next, task.cache, table, kv_head, first_unit + warp + kWarps, context);
-    bring(next[0], 32 * kDim);
-    bring(next[1], 32 * kDim);
   }
   WaitForPrevious();
   if (warp < units && !old) load_keys();
@@ -113,11 +108,6 @@ __global__ void __launch_bounds__(kThreads, kDim <= 128 ? 2 : 1) Attend(const __
   });
   __syncthreads();
   if (warp < units) AttendUnit<kDim, kSixteen>(task, shared, page, keys, first_unit + warp, warp, context, rows);
-  if (warp + kWarps < units) {
-    FindPages<kDim>(page, task.cache, table, kv_head, first_unit + warp + kWarps, context);
-    load_keys();
-    AttendUnit<kDim, kSixteen>(task, shared, page, keys, first_unit + warp + kWarps, warp + kWarps, context, rows);
-  }
   __syncthreads();
   MakeFactors(shared, units);
   __syncthreads();

@@ -1,6 +1,6 @@
 // Attention of prompts: a block for 128 rows (tokens of one sequence, times the heads that share a key/value head), a warp
 // for 16 of them. Keys and values go through shared memory, once for all rows. The same numbers as attend.cu, by the
-// definition in kernels/attend.cuh: units are added in order; whoever's context exceeds kWholePositions folds what it has
+// definition in kernels/attend.cuh: units are added in order; whoever's context exceeds kSplitPositions folds what it has
 // every kSplitPositions.
 #include "backend/cuda/kernels/attend.cuh"
 #include "backend/cuda/launch.cuh"
@@ -112,7 +112,7 @@ __global__ void __launch_bounds__(kThreads) AttendPrompt(const __grid_constant__
   for (int row = 0; row < 2; ++row) {
     token[row] = (warp * 16 + g + 8 * row) / heads;
     seen[row] = token[row] < count ? first_position + token[row] + 1 : 0;
-    long_row[row] = seen[row] > kWholePositions;
+    long_row[row] = seen[row] > kSplitPositions;
     shared.folded[kDim / 2 + row][threadIdx.x] = kNone;
     shared.folded[kDim / 2 + 2 + row][threadIdx.x] = 0;
   }

@@ -386,7 +386,7 @@ class Binder {
     task.scale = step.scale * 1.4426950408889634f;
     task.cache = CacheOf(step.layer);
     task.staging = bound_.staging;
-    task.splits = limits_.context <= kWholePositions ? 1 : (limits_.context + kSplitPositions - 1) / kSplitPositions;
+    task.splits = (limits_.context + kSplitPositions - 1) / kSplitPositions;
     if (attend_partial_ == nullptr) {
       const size_t rows = size_t{kAttendTokens} * static_cast<size_t>(plan_.heads);
       const size_t splits = task.splits > 1 ? static_cast<size_t>(task.splits) : 0;

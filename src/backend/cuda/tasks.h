@@ -184,8 +184,8 @@ struct AttendTask {
 /// Tokens that one launch takes; more are several launches, for which `partial` and `arrived` have room once.
 inline constexpr int kAttendTokens = 64;
 void LaunchAttend(const AttendTask& task, int tokens, const Launch& launch);
-/// Positions that one block along the context looks at, and the longest context that a single one covers.
-inline constexpr int kSplitPositions = 256, kWholePositions = 512;
+/// Positions that one block along the context looks at.
+inline constexpr int kSplitPositions = 256;
 
 /// The same for blocks of tokens that follow one another in a sequence: Staging's block_tokens and block_counts, each of at
 /// most PromptAttendTokens(heads that share a key/value head) tokens.

@@ -2,8 +2,8 @@
 //   a unit is 32 consecutive positions. Its scores (in powers of two) give m = ceil(max), weights p = 2^(score - m)
 //   rounded to f16, their sum, and the sum of p * value, from the matrix units.
 //   Units are added in order; since the m are whole numbers, rescaling is exact, and it does not matter to which m.
-//   Up to kWholePositions positions that is all; longer contexts are added in splits of kSplitPositions, and these in
-//   order. So the order depends on a token's own position alone.
+//   Up to kSplitPositions positions that is all; longer contexts are added in splits of so many, and these in order. So the
+//   order depends on a token's own position alone.
 // Queries are split into two halves (value and rest), so that scores are as good as in float.
 #pragma once
 
