@@ -243,15 +243,46 @@ __device__ __forceinline__ float MultiplySlice(const LaneInput<kCodes, kGroup, k
   }
 }
 
+/// 1/rms, by which results are multiplied: the last warp computes it while the others multiply; on older chips every warp
+/// does, when it needs it.
+struct SharedFactor {
+  uint64_t there;
+  float value;
+
+  __device__ __forceinline__ void Init() {
+#if __CUDA_ARCH__ >= 900
+    if (threadIdx.x == 0) InitBarrier(&there);
+#endif
+  }
+  __device__ __forceinline__ void Compute(const PrepareTask& input, const PrepareScratch& scratch) {
+#if __CUDA_ARCH__ >= 900
+    if (threadIdx.x / 32 != kTokenWarps - 1) return;
+    const float factor = InverseRms(scratch, input.cols, input.epsilon);
+    if (threadIdx.x % 32 != 0) return;
+    value = factor;
+    ArriveAtBarrier(&there);
+#endif
+  }
+  /// By a whole warp.
+  __device__ __forceinline__ float Get(const PrepareTask& input, const PrepareScratch& scratch) {
+#if __CUDA_ARCH__ >= 900
+    WaitBarrier(&there, 0);
+    return *const_cast<volatile float*>(&value);
+#else
+    return InverseRms(scratch, input.cols, input.epsilon);
+#endif
+  }
+};
+
 /// kLong: rows of more than a slice. kClass: what can be known of the output.
 template <Codes kCodes, int kGroup, bool kZeros, bool kLong, OutputClass kClass>
 __global__ void __launch_bounds__(kTokenThreads, 2)
     TokenLinear(const __grid_constant__ LinearTask task, const __grid_constant__ TokenShape s) {
   extern __shared__ __align__(128) uint8_t shared[];
   __shared__ PrepareScratch scratch;
-  __shared__ uint64_t barriers[kTokenWarps * kMostDepth], factor_there;
+  __shared__ uint64_t barriers[kTokenWarps * kMostDepth];
   __shared__ uint32_t left[kTokenWarps * kMostDepth];
-  __shared__ float result_factor;
+  __shared__ SharedFactor shared_factor;
   const PackedMatrix& m = task.matrix;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const auto all = static_cast<uint32_t>(m.pairs());
@@ -261,9 +292,7 @@ __global__ void __launch_bounds__(kTokenThreads, 2)
   const StreamPolicy stream;
   const int team = kLong ? warp / s.slices : warp, slice = kLong ? warp - team * s.slices : 0;
   const PairStream<kGroup, kZeros> weights = {m, s, shared, barriers, left, first, count, team, slice};
-#if __CUDA_ARCH__ >= 900
-  if (threadIdx.x == 0) InitBarrier(&factor_there);
-#endif
+  shared_factor.Init();
   weights.Start(stream);
   // The pair that this thread finishes: the warp's, one a lane, or, where it takes several warps to add one, any.
   const int my_step = kLong ? kTokenThreads : 32 * s.teams;
@@ -283,26 +312,9 @@ __global__ void __launch_bounds__(kTokenThreads, 2)
   if (mine < count) old = LoadOld<kClass>(task.out, first + mine, 0);
   __syncthreads();
 
-  // One warp adds the squares meanwhile.
   const bool has_factor = HasResultFactor(task.input, kCodes == Codes::kTernary ? 0 : kGroup);
-#if __CUDA_ARCH__ >= 900
-  if (has_factor && warp == kTokenWarps - 1) {
-    const float factor = InverseRms(scratch, task.input.cols, task.input.epsilon);
-    if (lane == 0) {
-      result_factor = factor;
-      ArriveAtBarrier(&factor_there);
-    }
-  }
-#endif
-  const auto factor_of_results = [&] {
-    if (!has_factor) return 1.0f;
-#if __CUDA_ARCH__ >= 900
-    WaitBarrier(&factor_there, 0);
-    return *const_cast<volatile float*>(&result_factor);
-#else
-    return InverseRms(scratch, task.input.cols, task.input.epsilon);
-#endif
-  };
+  if (has_factor) shared_factor.Compute(task.input, scratch);
+  const auto factor_of_results = [&] { return has_factor ? shared_factor.Get(task.input, scratch) : 1.0f; };
   float2* sums = reinterpret_cast<float2*>(shared + s.sums);
   LaneInput<kCodes, kGroup, kZeros> in;
   if (team < s.teams) in.Load(shared, s, slice);
