@@ -146,7 +146,14 @@ __device__ __forceinline__ void Decide(const SampleTask& task, int index, const 
   }
 }
 
-__global__ void __launch_bounds__(kSampleThreads, 2) CountBuckets(const __grid_constant__ SampleTask task) {
+/// Blocks of a multiprocessor that registers must suffice for: as many as it has threads for.
+#if defined(__CUDA_ARCH__) && (__CUDA_ARCH__ == 800 || __CUDA_ARCH__ >= 900)
+inline constexpr int kCountingBlocks = 2;
+#else
+inline constexpr int kCountingBlocks = 1;
+#endif
+
+__global__ void __launch_bounds__(kSampleThreads, kCountingBlocks) CountBuckets(const __grid_constant__ SampleTask task) {
   __shared__ float tile[kTile];
   __shared__ uint32_t counts[kBuckets], low[kBuckets], high[kBuckets];
   __shared__ uint64_t scratch[32];
