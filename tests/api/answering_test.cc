@@ -278,7 +278,9 @@ TEST(Answering, FormatsSayHowTheyAreKeptAlive) {
   const auto services = FakeServices(models);
   const auto keep_alive = [&](const std::string& path, const std::string& body) {
     models->Say(Says({"a"}));
-    return SendTo(services, path, body)->received().keep_alive;
+    const auto client = SendTo(services, path, body);
+    models->Play();
+    return client->received().keep_alive;
   };
   const std::string chat = R"({"model":"m","stream":true,"max_tokens":5,"messages":[{"role":"user","content":"a"}]})";
   EXPECT_EQ(keep_alive("/v1/chat/completions", chat), ": keep-alive\n\n");
