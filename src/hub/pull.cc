@@ -16,6 +16,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/folder.h"
 
 namespace edgellm {
 namespace {
@@ -222,11 +223,7 @@ class Puller {
     if (plan_.form == ChosenFiles::Form::kFile) {
       place_.publish(files_ / plan_.files.front().path);
     } else {
-      const int folder = open(files_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-      if (folder >= 0) {
-        fsync(folder);  // the names of the files in it
-        close(folder);
-      }
+      SyncToDisk(files_);  // the names of the files in it
       place_.publish(files_);
     }
   }

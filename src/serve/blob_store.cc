@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
 #include <set>
@@ -13,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/folder.h"
 #include "base/one_line.h"
 #include "base/sha256.h"
 #include "hub/hub_answer.h"
@@ -25,13 +25,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kFolder = ".blobs", kWeights = "weights-", kMaking = "making-";
-
-void Sync(const fs::path& path, int flags) {
-  const int descriptor = open(path.c_str(), flags | O_CLOEXEC);
-  if (descriptor < 0) return;
-  fsync(descriptor);
-  close(descriptor);
-}
 
 void Touch(const fs::path& path) {
   std::error_code ignored;
@@ -46,38 +39,14 @@ int OpenLock(const fs::path& folder) {
   return descriptor;
 }
 
-/// A folder beside where it will be; gone unless it was renamed.
-class Making {
- public:
-  explicit Making(const fs::path& folder) {
-    std::error_code ignored;
-    fs::create_directories(folder, ignored);
-    std::string name = (folder / fmt::format("{}XXXXXX", kMaking)).string();
-    if (mkdtemp(name.data()) == nullptr) {
-      Fail(ErrorCode::kIo, "cannot make a folder in {}: {}", folder.string(), std::strerror(errno));
-    }
-    path_ = name;
-  }
-  ~Making() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  Making(const Making&) = delete;
-  Making& operator=(const Making&) = delete;
-  const fs::path& path() const { return path_; }
-
-  /// Where it is there already, it holds the same.
-  void Publish(const fs::path& to) {
-    Sync(path_, O_RDONLY | O_DIRECTORY);
-    std::error_code failed;
-    if (!fs::exists(to, failed)) fs::rename(path_, to, failed);
-    if (failed && !fs::exists(to)) Fail(ErrorCode::kIo, "{}: {}", to.string(), failed.message());
-    Sync(to.parent_path(), O_RDONLY | O_DIRECTORY);
-  }
-
- private:
-  fs::path path_;
-};
+/// A folder that is ready takes its name; where that is there already, it holds the same.
+void PublishFolder(const fs::path& folder, const fs::path& to) {
+  SyncToDisk(folder);
+  std::error_code failed;
+  if (!fs::exists(to, failed)) fs::rename(folder, to, failed);
+  if (failed && !fs::exists(to)) Fail(ErrorCode::kIo, "{}: {}", to.string(), failed.message());
+  SyncToDisk(to.parent_path());
+}
 
 void LinkOrCopy(const fs::path& from, const fs::path& to) {
   std::error_code failed;
@@ -156,17 +125,17 @@ void BlobStore::Take(const fs::path& file, const std::string& digest) const {
   const fs::path blob = PathOf(digest);
   std::error_code failed;
   fs::create_directories(folder_, failed);
-  Sync(file, O_RDONLY);
+  SyncToDisk(file);
   fs::rename(file, blob, failed);
   if (failed) {
     // Of another file system: copied beside, then renamed.
-    const Making making(folder_);
+    const ScratchFolder making(folder_, kMaking);
     fs::copy_file(file, making.path() / "blob");
-    Sync(making.path() / "blob", O_RDONLY);
+    SyncToDisk(making.path() / "blob");
     fs::rename(making.path() / "blob", blob);
   }
   Touch(blob);
-  Sync(folder_, O_RDONLY | O_DIRECTORY);
+  SyncToDisk(folder_);
 }
 
 BlobStore::Hold::Hold(const BlobStore& blobs) : descriptor_(OpenLock(blobs.folder_)) {
@@ -191,19 +160,19 @@ std::string BlobStore::Assemble(const BlobFiles& files) const {
   const std::string name = std::string(kWeights) + Sha256Hex(std::as_bytes(std::span(key)));
   const bool single = sorted.size() == 1;
   const std::string file = single && sorted[0].first.ends_with(kModelFileSuffix) ? "model.edgellm" : "model.gguf";
-  Making making(folder_);
+  const ScratchFolder making(folder_, kMaking);
   for (const auto& [own, digest] : sorted) LinkOrCopy(PathOf(digest), making.path() / (single ? file : own));
-  making.Publish(folder_ / name);
+  PublishFolder(making.path(), folder_ / name);
   return std::string(kFolder) + "/" + name + (single ? "/" + file : "");
 }
 
 std::string BlobStore::Make(std::string_view file_name, const std::function<void(const fs::path&)>& write) const {
-  Making making(folder_);
+  const ScratchFolder making(folder_, kMaking);
   write(making.path() / file_name);
   // As no other: the name it was made under tells it from those that are there, the digest from those that were.
   const std::string key = making.path().string() + LongId(making.path());
   const std::string name = std::string(kWeights) + Sha256Hex(std::as_bytes(std::span(key)));
-  making.Publish(folder_ / name);
+  PublishFolder(making.path(), folder_ / name);
   return fmt::format("{}/{}/{}", kFolder, name, file_name);
 }
 

@@ -3,11 +3,9 @@
 
 #include <algorithm>
 #include <cctype>
-#include <cerrno>
-#include <cstdlib>
-#include <cstring>
 
 #include "base/error.h"
+#include "base/folder.h"
 #include "base/one_line.h"
 #include "convert/import.h"
 #include "convert/quantize.h"
@@ -33,28 +31,19 @@ std::string Lower(std::string_view text) {
 
 /// Weights that are no manifest's: a model of the store by that name, as a file or folder of its own.
 void PublishWeights(const ModelStore& store, const fs::path& weights, const std::string& name) {
-  std::error_code ignored;
-  fs::create_directories(store.WorkFolder(), ignored);
-  std::string work = (store.WorkFolder() / "create-XXXXXX").string();
-  if (mkdtemp(work.data()) == nullptr) {
-    Fail(ErrorCode::kIo, "cannot make a folder in {}: {}", store.WorkFolder().string(), std::strerror(errno));
-  }
-  const fs::path ready = fs::path(work) / (fs::is_directory(weights) ? fs::path("model") : weights.filename());
+  const ScratchFolder work(store.WorkFolder(), "create-");
+  const fs::path ready = work.path() / (fs::is_directory(weights) ? fs::path("model") : weights.filename());
   try {
-    fs::copy(weights, ready, fs::copy_options::recursive | fs::copy_options::create_hard_links, ignored);
-    if (ignored) {
-      fs::remove_all(ready, ignored);
+    std::error_code failed;
+    fs::copy(weights, ready, fs::copy_options::recursive | fs::copy_options::create_hard_links, failed);
+    if (failed) {
+      fs::remove_all(ready, failed);
       fs::copy(weights, ready, fs::copy_options::recursive);
     }
     store.Publish(ready, name);
   } catch (const fs::filesystem_error& error) {
-    fs::remove_all(work, ignored);
     Fail(ErrorCode::kIo, "{}: {}", error.path1().string(), error.code().message());
-  } catch (...) {
-    fs::remove_all(work, ignored);
-    throw;
   }
-  fs::remove_all(work, ignored);
 }
 
 void RequireFloats(const ModelSummary& summary, const std::string& label) {

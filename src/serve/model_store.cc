@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/folder.h"
 #include "base/part_name.h"
 #include "base/sha256.h"
 #include "convert/gguf_parts.h"
@@ -60,14 +61,6 @@ std::optional<std::string> ModelSuffix(const fs::path& path) {
     if (path.native().size() > suffix.size() && path.native().ends_with(suffix)) return std::string(suffix);
   }
   return std::nullopt;
-}
-
-/// Names of files in a folder reach the disk only with the folder itself.
-void SyncFolder(const fs::path& folder) {
-  const int descriptor = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (descriptor < 0) return;
-  fsync(descriptor);
-  close(descriptor);
 }
 
 /// `from` takes the place of `to`. A folder cannot be renamed over another: both change places, and the old one goes.
@@ -276,7 +269,7 @@ void ModelStore::Publish(const fs::path& ready, std::string_view name) const {
   // Its date is that of the publishing, or an older form of the model would be the newer one.
   fs::last_write_time(ready, fs::file_time_type::clock::now(), failed);
   Replace(ready, to);
-  SyncFolder(to.parent_path());
+  SyncToDisk(to.parent_path());
   // The name may have belonged to a model of another form, which must not go on hiding this one.
   if (replaced && !replaced->bundled && replaced->path != to) RemoveModel(replaced->path, &failed);
 }
