@@ -40,6 +40,17 @@ std::string StreamsTable(int streams, int context, int prompt, const Percentiles
                 PercentilesRow("after", after)});
 }
 
+/// What both measurements tell of streams beside a long prompt.
+template <typename Result>
+Json StreamsJson(const Result& r) {
+  return {{"streams", r.streams},
+          {"context", r.context},
+          {"tokens", r.long_prompt},
+          {"itl_before_ms", PercentilesJson(r.before_ms)},
+          {"itl_beside_ms", PercentilesJson(r.beside_ms)},
+          {"itl_after_ms", PercentilesJson(r.after_ms)}};
+}
+
 }  // namespace
 
 Json UsersJson(const ServingBenchResult& r, const std::string& model, const std::string& commit) {
@@ -56,14 +67,8 @@ Json UsersJson(const ServingBenchResult& r, const std::string& model, const std:
                              {"together_computed_tokens", r.together_computed}};
   }
   if (r.streams > 0) {
-    json["long_prompt"] = {{"streams", r.streams},
-                           {"context", r.context},
-                           {"tokens", r.long_prompt},
-                           {"itl_before_ms", PercentilesJson(r.before_ms)},
-                           {"itl_beside_ms", PercentilesJson(r.beside_ms)},
-                           {"itl_after_ms", PercentilesJson(r.after_ms)},
-                           {"ttft_s", r.prompt_seconds},
-                           {"ttft_alone_s", r.prompt_alone_seconds}};
+    json["long_prompt"] = StreamsJson(r);
+    json["long_prompt"].update({{"ttft_s", r.prompt_seconds}, {"ttft_alone_s", r.prompt_alone_seconds}});
   }
   json["learnt_ms"] = {{"forward", r.costs.fixed * 1e3},
                        {"decoded_token", r.costs.decode * 1e3},
@@ -106,16 +111,11 @@ std::string UsersText(const ServingBenchResult& r, const std::string& model) {
 Json UsersJson(const EndpointUsersResult& r, const std::string& model, const std::string& commit) {
   Json json = {{"machine", MachineName()}, {"client", commit}, {"endpoint", r.url}, {"model", model}};
   if (r.streams > 0) {
-    json["long_prompt"] = {{"streams", r.streams},
-                           {"context", r.context},
-                           {"tokens", r.long_prompt},
-                           {"itl_before_ms", PercentilesJson(r.before_ms)},
-                           {"itl_beside_ms", PercentilesJson(r.beside_ms)},
-                           {"itl_after_ms", PercentilesJson(r.after_ms)},
-                           {"p50_ratio", SpreadJson(r.p50_ratio)},
-                           {"p99_ratio", SpreadJson(r.p99_ratio)},
-                           {"ttft_ms", SpreadJson(r.prompt_ms)},
-                           {"ttft_alone_ms", SpreadJson(r.prompt_alone_ms)}};
+    json["long_prompt"] = StreamsJson(r);
+    json["long_prompt"].update({{"p50_ratio", SpreadJson(r.p50_ratio)},
+                                {"p99_ratio", SpreadJson(r.p99_ratio)},
+                                {"ttft_ms", SpreadJson(r.prompt_ms)},
+                                {"ttft_alone_ms", SpreadJson(r.prompt_alone_ms)}});
   }
   if (r.clients > 0) {
     json["clients"] = {{"clients", r.clients},

@@ -7,9 +7,6 @@
 namespace edgellm::cuda {
 namespace {
 
-int DivideUp(int value, int by) { return (value + by - 1) / by; }
-int RoundUp(int value, int multiple) { return DivideUp(value, multiple) * multiple; }
-
 /// The shape of a launch, and the shared memory it takes.
 BatchShape ShapeOf(const PackedMatrix& m, const Launch& launch, size_t* shared_bytes) {
   constexpr int kStatic = 1024, kPadding = 64;  // so that the pairs of a fragment lie in different banks
@@ -20,7 +17,7 @@ BatchShape ShapeOf(const PackedMatrix& m, const Launch& launch, size_t* shared_b
   s.parts = DivideUp(s.strips, s.section_strips);
   s.section_tiles = s.parts > 1 ? 1 : kBatchWarps / s.section_strips;
   s.pair_bytes = m.pair_bytes();
-  s.pair_scales = m.whole_row() ? 0 : m.pair_scale_bytes();
+  s.pair_scales = m.pair_scale_bytes();
   s.pair_step = s.section_strips * kStripPairBytes + kPadding;
   const int strip_scales = m.whole_row() ? 0 : StripK(m.codes) / m.group * 2 * m.scale_bytes();
   s.scale_step = RoundUp(s.section_strips * strip_scales, 16);

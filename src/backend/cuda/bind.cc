@@ -11,8 +11,6 @@
 namespace edgellm::cuda {
 namespace {
 
-int RoundUp(int value, int multiple) { return (value + multiple - 1) / multiple * multiple; }
-
 Codes CodesOf(const WeightFormat& format) {
   return format.kind == WeightKind::kInt8   ? Codes::kInt8
          : format.kind == WeightKind::kInt4 ? Codes::kInt4
@@ -199,13 +197,6 @@ class Binder {
     return m;
   }
 
-  /// The row of the concatenated matrices that a slot of a tile holds, or -1: what FindRow in elementwise.cu says.
-  int RowOfSlot(RowOrder order, int pair, int second) const {
-    const int half = plan_.head_dim / 2;
-    if (order == RowOrder::kRotaryPairs) return pair / half * 2 * half + pair % half + second * half;
-    return pair / 8 * kTileRows + pair % 8 + 8 * second;
-  }
-
   const float2* PackBias(const std::vector<Linear>& linears, RowOrder order, const PackedMatrix& m) {
     std::vector<std::vector<float>> values;
     bool any = false;
@@ -228,12 +219,9 @@ class Binder {
     };
     std::vector<float2> pairs(static_cast<size_t>(m.tiles) * 8);
     for (int pair = 0; pair < m.tiles * 8; ++pair) {
-      float2& to = pairs[static_cast<size_t>(pair)];
-      if (order == RowOrder::kGatePairs) {
-        to = {at(values[0], pair), at(values[1], pair)};
-      } else {
-        to = {at(all, RowOfSlot(order, pair, 0)), at(all, RowOfSlot(order, pair, 1))};
-      }
+      const auto row = [&](int second) { return RowOfPair(order, plan_.head_dim / 2, pair, second); };
+      const bool apart = order == RowOrder::kGatePairs;  // gate and up have biases of their own
+      pairs[static_cast<size_t>(pair)] = {at(apart ? values[0] : all, row(0)), at(apart ? values[1] : all, row(1))};
     }
     return Upload(pairs);
   }

@@ -154,16 +154,10 @@ __global__ void FinishHeads(const __grid_constant__ FinishHeadsTask task) {
 
 /// Which matrix and row of it the first or second row of a pair is; -1: none.
 __device__ int FindRow(const PackTask& task, int pair, int second, int* source) {
-  int row;
-  switch (task.order) {
-    case RowOrder::kGatePairs:
-      *source = second;
-      return pair < task.sources[0].rows ? pair : -1;
-    case RowOrder::kRotaryPairs:
-      row = pair / task.half * 2 * task.half + pair % task.half + second * task.half;
-      break;
-    default:
-      row = pair / 8 * kTileRows + pair % 8 + 8 * second;
+  int row = RowOfPair(task.order, task.half, pair, second);
+  if (task.order == RowOrder::kGatePairs) {
+    *source = second;
+    return row < task.sources[0].rows ? row : -1;
   }
   for (*source = 0; *source < task.count; ++*source) {
     if (row < task.sources[*source].rows) return row;

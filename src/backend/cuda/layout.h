@@ -26,6 +26,12 @@ inline constexpr int kPairChunkBytes = 64;   // of the four lanes of a pair
 inline constexpr int kBlockK = 64;      // values of k in an activation chunk
 inline constexpr int kPanelTokens = 8;  // tokens in an activation chunk
 
+constexpr int DivideUp(int value, int by) { return (value + by - 1) / by; }
+constexpr int RoundUp(int value, int multiple) { return DivideUp(value, multiple) * multiple; }
+
+/// The first row of a pair that is just two rows; the second is eight further.
+constexpr int FirstRow(int pair) { return pair / 8 * kTileRows + pair % 8; }
+
 enum class Codes : uint8_t { kInt8, kInt4, kTernary };
 
 constexpr int ChunkK(Codes codes) {
@@ -33,11 +39,11 @@ constexpr int ChunkK(Codes codes) {
 }
 /// Values of k that kernels take at once: rows are stored in whole ones.
 inline constexpr int kStageK = 128;
-constexpr int ChunksFor(Codes codes, int cols) { return (cols + kStageK - 1) / kStageK * (kStageK / ChunkK(codes)); }
+constexpr int ChunksFor(Codes codes, int cols) { return RoundUp(cols, kStageK) / ChunkK(codes); }
 /// The order of float sums: groups of a row are added one after the other within strips (four chunks of a tile), strips
 /// within slices, then the slices. The same in every kernel, so that it cannot be told from the bits which one ran. A strip
 /// is what one warp does at once when one token is decoded; a slice is what one block does for a batch.
-inline constexpr int kStripChunks = 4, kStripBytes = kStripChunks * kChunkBytes;
+inline constexpr int kStripChunks = 4;
 constexpr int StripK(Codes codes) { return kStripChunks * ChunkK(codes); }
 inline constexpr int kSliceK = 2048;
 inline constexpr int kMostStripK = 512;  // of all codes
@@ -66,10 +72,11 @@ struct PackedMatrix {
 
   constexpr bool whole_row() const { return codes == Codes::kTernary && group >= cols; }
   constexpr int pairs() const { return tiles * 8; }
-  constexpr int strips() const { return (cols + StripK(codes) - 1) / StripK(codes); }
+  constexpr int strips() const { return DivideUp(cols, StripK(codes)); }
   constexpr int pair_bytes() const { return chunks * kPairChunkBytes; }
   constexpr int scale_bytes() const { return f16_scales ? 2 : 4; }
-  constexpr int pair_scale_bytes() const { return stored_groups * 2 * scale_bytes(); }
+  /// What kernels stream beside a pair's codes: the one scale of a whole row is read where the row is finished.
+  constexpr int pair_scale_bytes() const { return whole_row() ? 0 : stored_groups * 2 * scale_bytes(); }
   constexpr size_t code_bytes() const { return static_cast<size_t>(pairs()) * static_cast<size_t>(pair_bytes()); }
   constexpr size_t scale_count() const { return static_cast<size_t>(pairs()) * static_cast<size_t>(stored_groups) * 2; }
   /// Where the scale of the first row of a pair lies; that of the second is the next.
@@ -88,9 +95,8 @@ constexpr PackedMatrix MeasureMatrix(Codes codes, bool f16_scales, int tiles, in
   m.cols = cols;
   m.chunks = ChunksFor(codes, cols);
   m.group = group;
-  m.groups = (cols + group - 1) / group;
-  const int of_chunks = (m.chunks * ChunkK(codes) + group - 1) / group, step = 8 / m.scale_bytes();
-  m.stored_groups = m.whole_row() ? 1 : (of_chunks + step - 1) / step * step;
+  m.groups = DivideUp(cols, group);
+  m.stored_groups = m.whole_row() ? 1 : RoundUp(DivideUp(m.chunks * ChunkK(codes), group), 8 / m.scale_bytes());
   return m;
 }
 

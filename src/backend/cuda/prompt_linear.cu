@@ -7,8 +7,6 @@
 namespace edgellm::cuda {
 namespace {
 
-int DivideUp(int value, int by) { return (value + by - 1) / by; }
-
 template <Codes kCodes, typename Form, bool kZeros, bool kSlices>
 void Start(const LinearTask& task, const PromptShape& shape, int grid_slices, const Launch& launch) {
   constexpr size_t kShared = kRing * Stage<kCodes, Form, kZeros>::kBytes + (kSlices ? PromptTotals<Form>::kBytes : 0);

@@ -197,6 +197,13 @@ size_t PromptAttendSharedBytes(int dim);
 
 /// Canonical planes of up to three matrices of one format, on the device, to one packed matrix.
 enum class RowOrder : uint8_t { kPlain, kRotaryPairs, kGatePairs };
+/// The row of the matrices, one behind the other, that is the first or second of a pair; with kGatePairs both have the
+/// pair's number, each in a matrix of its own. half: head_dim / 2.
+constexpr int RowOfPair(RowOrder order, int half, int pair, int second) {
+  if (order == RowOrder::kGatePairs) return pair;
+  if (order == RowOrder::kRotaryPairs) return pair / half * 2 * half + pair % half + second * half;
+  return FirstRow(pair) + 8 * second;
+}
 struct PackSource {
   const uint8_t *codes, *scales, *zeros;
   int rows;

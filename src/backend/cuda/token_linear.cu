@@ -7,9 +7,6 @@
 namespace edgellm::cuda {
 namespace {
 
-int DivideUp(int value, int by) { return (value + by - 1) / by; }
-int RoundUp(int value, int multiple) { return DivideUp(value, multiple) * multiple; }
-
 /// Every multiprocessor has a block, if need be one without rows: else the next kernel's blocks would find two places on
 /// one and none on another, and a forward waits for the slowest.
 int GridOf(const Launch& launch) { return launch.processors; }
@@ -22,7 +19,7 @@ TokenShape ShapeOf(const PackedMatrix& m, const Launch& launch, size_t* shared_b
   s.stages = DivideUp(m.cols, kStageK);
   s.slices = DivideUp(s.stages, kSliceOfStages);
   s.pair_bytes = m.pair_bytes();
-  s.pair_scales = m.whole_row() ? 0 : m.pair_scale_bytes();
+  s.pair_scales = m.pair_scale_bytes();
   const int planes = m.zeros != nullptr ? 2 : 1, most = DivideUp(m.pairs(), GridOf(launch));
   s.slot_scales = s.pair_bytes;
   s.slot_zeros = s.slot_scales + s.pair_scales;

@@ -62,8 +62,6 @@ DeviceBuffer ToDevice(const std::vector<T>& values) {
   return buffer;
 }
 
-int RoundUp(int value, int multiple) { return (value + multiple - 1) / multiple * multiple; }
-
 class CudaLinear : public testing::TestWithParam<WeightFormat> {
  protected:
   void SetUp() override {

@@ -34,9 +34,6 @@ __device__ __forceinline__ Output KindOf(const OutputTask& out) {
   if (kClass == OutputClass::kRows) return out.kind == Output::kResidual ? Output::kResidual : Output::kStore;
   return out.kind;
 }
-/// The first row of a pair; the second is eight further.
-__device__ __forceinline__ int FirstRow(int pair) { return pair / 8 * kTileRows + pair % 8; }
-
 /// What finishing a pair of rows needs besides their sums, and is on the device before the forward begins, so that it can
 /// be loaded while earlier kernels run.
 struct FinishInput {

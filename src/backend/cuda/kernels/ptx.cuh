@@ -48,15 +48,6 @@ struct StreamPolicy {
   __device__ __forceinline__ StreamPolicy() {
     asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
   }
-  __device__ __forceinline__ uint4 Load(const void* from) const {
-    uint4 v;
-    asm volatile("ld.global.nc.L1::no_allocate.L2::cache_hint.v4.u32 {%0,%1,%2,%3}, [%4], %5;"
-                 : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
-                 : "l"(from), "l"(policy));
-    return v;
-  }
-#else
-  __device__ __forceinline__ uint4 Load(const void* from) const { return __ldcs(reinterpret_cast<const uint4*>(from)); }
 #endif
 };
 
